@@ -1,0 +1,54 @@
+# Two commands matter: `make run` and `make test`. Each sets up what it needs the first time.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PORT   ?= 8443
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format cluster bench docs lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# One environment for everything; made anew when a lock file changes.
+$(VENV)/ready: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …")'
+	@echo "setting up $(VENV) (once)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(VENV)/ready ## throwaway certificates, the server, a review of an example pod, the patch; PORT=8443
+	@PORT=$(PORT) $(BIN)/python -m scripts.run
+
+test: $(VENV)/ready ## the whole suite, a real kube-apiserver included (built from its Go module the first time)
+	@$(BIN)/python -m tests.cluster.binaries
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/ready ## ruff and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/ready ## let ruff format and mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+cluster: $(VENV)/ready ## a kube-apiserver with the webhook registered, left running until Ctrl-C
+	@$(BIN)/python -m tests.cluster
+
+bench: $(VENV)/ready ## requests/s, latency and CPU a request, beside a bare-ASGI floor
+	@$(BIN)/python -m bench
+
+docs: $(VENV)/ready ## write the generated parts of README.md anew
+	@$(BIN)/python -m scripts.docs
+
+lock: $(VENV)/ready ## resolve the dependencies anew, with hashes
+	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		pyproject.toml -o requirements/run.txt
+	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+
+clean: ## remove what the other targets made here
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -1,0 +1,94 @@
+"""The page for people: a pod in, what would become of it out. Plain HTML, no script, nothing fetched from elsewhere."""
+
+from html import escape
+from urllib.parse import parse_qs
+
+from webhook import report
+from webhook.manifest import read_pod
+from webhook.review import review
+from webhook.settings import Settings
+from webhook.shape import Malformed
+
+EXAMPLE = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: testpmd
+  annotations:
+    dpdk: "true"
+    dpdk/hugepages-1Gi: "2Gi"
+spec:
+  containers:
+    - name: testpmd
+      image: example.com/testpmd
+      resources:
+        limits:
+          cpu: 1500m
+          memory: 1Gi
+"""
+
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>dpdk-webhook</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem }}
+textarea, pre {{ font: 14px/1.4 ui-monospace, monospace; width: 100%; box-sizing: border-box; padding: .8rem }}
+pre {{ background: #f6f6f4; overflow: auto }}
+ins {{ background: #d9f2dc; text-decoration: none }}
+del {{ background: #f8dcd9; text-decoration: none }}
+button {{ font: inherit; padding: .3rem 1.2rem; margin: .5rem 0 }}
+</style>
+<h1>What would become of this pod?</h1>
+<form method="post" action="/">
+<label for="pod">A Pod manifest, YAML or JSON. Nothing is created; the same rules answer as at admission.</label>
+<textarea id="pod" name="pod" rows="18" spellcheck="false">{pod}</textarea>
+<button>Review</button>
+</form>
+{answer}
+<p>For programs: <code>POST /dry-run</code>, <code>GET <a href="/rules">/rules</a></code>,
+<a href="/openapi.json">openapi.json</a>.</p>
+</html>
+"""
+
+
+def render(pod: str, answer: str = "") -> str:
+    """The page, with a pod in its field and an answer (HTML) below it."""
+    # a browser drops the first line break behind <textarea>
+    return _PAGE.format(pod="\n" + escape(pod), answer=answer)
+
+
+def answer(form: bytes, settings: Settings) -> str:
+    """The page that answers a submitted form (application/x-www-form-urlencoded, field `pod`)."""
+    text = parse_qs(form.decode("ascii", "replace"), keep_blank_values=True).get(
+        "pod", [""]
+    )[0]
+    try:
+        pod = read_pod(text.encode())
+    except Malformed as error:
+        return render(text, f"<h2>Not a pod</h2><pre>{escape(str(error))}</pre>")
+    decision = review(pod, settings)
+    if not decision.is_promised:
+        verdict = 'Left alone: no annotation dpdk: "true"'
+    elif decision.allowed:
+        verdict = "Allowed" if decision.changes else "Allowed as it is"
+    else:
+        verdict = "Refused"
+    findings = "\n".join(report.findings(decision))
+    parts = [
+        f"<h2>{escape(verdict)}</h2>",
+        f"<pre>{escape(findings)}</pre>" if findings else "",
+    ]
+    parts.append(
+        "<pre>"
+        + "\n".join(_line(line) for line in report.diff(pod.raw, decision).splitlines())
+        + "</pre>"
+    )
+    return render(text, "\n".join(parts))
+
+
+def _line(line: str) -> str:
+    tag = {"+": "ins", "-": "del"}.get(line[:1])
+    return f"<{tag}>{escape(line)}</{tag}>" if tag else escape(line)

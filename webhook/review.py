@@ -1,0 +1,102 @@
+"""Run the rules on a draft of a pod, and record what they did: the Decision that everything else renders."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from webhook.edits import Draft, Operation, Reject, Warn
+from webhook.path import Path
+from webhook.pod import Pod
+from webhook.rules import OPT_IN, RULES, Rule
+from webhook.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that a rule changed."""
+
+    rule: str
+    container: str | None  # None: the pod itself
+    operation: Operation
+    after: Any  # at operation.path; UNSET is never here, None for a removal
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a rule refuses, or warns of."""
+
+    rule: str
+    container: str | None
+    path: Path
+    reason: str  # short and stable
+    detail: str  # one sentence, with what to write instead
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of one pod. `pod` is the pod as it would be; with rejections, as far as the rules got."""
+
+    is_promised: bool  # it said dpdk: "true" and is no static pod's mirror
+    changes: tuple[Change, ...]
+    rejections: tuple[Finding, ...]
+    warnings: tuple[Finding, ...]
+    pod: Mapping[str, Any]
+
+    @property
+    def allowed(self) -> bool:
+        """Nothing stands against this pod."""
+        return not self.rejections
+
+    @property
+    def is_compliant(self) -> bool:
+        """The pod needs nothing: it keeps the promise as it stands."""
+        return not self.rejections and not self.changes
+
+    @property
+    def patch(self) -> list[dict[str, Any]]:
+        """RFC 6902: applied to the pod that came in, it gives `pod`."""
+        return [change.operation.as_json() for change in self.changes]
+
+
+def review(pod: Pod, settings: Settings, rules: Sequence[Rule] = RULES) -> Decision:
+    """Ask every rule, in turn, about the pod as the rules before it left it."""
+    is_promised = pod.is_annotated and not pod.is_mirror
+    draft = Draft(pod.raw)
+    changes: list[Change] = []
+    rejections: list[Finding] = []
+    warnings: list[Finding] = []
+    view = pod
+    for rule in (OPT_IN, *rules) if is_promised else (OPT_IN,):
+        changed = len(changes)
+        # a rule sees the pod as it stood when the rule began: all of its edits are taken before the first is applied
+        for edit in tuple(rule.propose(view, settings)):
+            container = _container(view, edit.path)
+            match edit:
+                case Reject():
+                    rejections.append(
+                        Finding(rule.id, container, edit.path, edit.reason, edit.detail)
+                    )
+                case Warn():
+                    warnings.append(
+                        Finding(rule.id, container, edit.path, edit.reason, edit.detail)
+                    )
+                case _:
+                    operation = draft.apply(edit)
+                    value = None if operation.op == "remove" else edit.value  # type: ignore[union-attr]
+                    changes.append(
+                        Change(rule.id, container, operation, value, edit.why)
+                    )
+        if len(changes) > changed:
+            view = Pod(draft.pod)
+    return Decision(
+        is_promised, tuple(changes), tuple(rejections), tuple(warnings), draft.pod
+    )
+
+
+def _container(pod: Pod, path: Path) -> str | None:
+    if len(path) < 3 or path[1] not in ("containers", "initContainers"):
+        return None
+    return next(
+        container.name for container in pod.containers if container.path == path[:3]
+    )

@@ -1,0 +1,253 @@
+"""The site's settings: frozen, from DPDK_WEBHOOK_* and a YAML file, contradictions refused at start."""
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from webhook.options import is_env_name, mount_path_problem, whole_pages_problem
+from webhook.pagesize import PageSize, PageSizeError, page_size
+from webhook.quantity import Quantity, QuantityError, parse
+
+PREFIX: Final = "DPDK_WEBHOOK_"
+
+
+class SettingsError(ValueError):
+    """The settings can't be used; each line names one and says what to write."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def _above_zero(text: str) -> str:
+    if text:
+        try:
+            amount = parse(text)
+        except QuantityError as error:
+            raise ValueError(error.problem) from error
+        if amount.millis <= 0:
+            raise ValueError(f"{text} is not above 0")
+    return text
+
+
+def _needed(text: str) -> str:
+    if not text:
+        raise ValueError("an amount is needed")
+    return text
+
+
+def _mount_path(path: str) -> str:
+    problem = mount_path_problem(path)
+    if problem:
+        raise ValueError(f"'{path}' {problem}; write a path such as /dev/hugepages")
+    return path
+
+
+def _env_name(name: str) -> str:
+    if not is_env_name(name):
+        raise ValueError(
+            f"'{name}' is not a name that a shell can read, such as DPDK_EAL_ARGS"
+        )
+    return name
+
+
+def _amounts(amounts: Mapping[str, str]) -> Mapping[str, str]:
+    for name, text in amounts.items():
+        try:
+            problem = whole_pages_problem(page_size(name), parse(text))
+        except PageSizeError as error:
+            raise ValueError(
+                f"no node advertises '{name}'; write {error.canonical or 'a size such as 2Mi'}"
+            ) from error
+        except QuantityError as error:
+            raise ValueError(error.problem) from error
+        if problem:
+            raise ValueError(problem)
+    return amounts
+
+
+Amount = Annotated[str, AfterValidator(_above_zero), AfterValidator(_needed)]
+OptionalAmount = Annotated[str, AfterValidator(_above_zero)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Each field is a key of the YAML file, and with the prefix DPDK_WEBHOOK_ a variable of the environment, which wins."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        coerce_numbers_to_str=True,
+        env_ignore_empty=False,
+    )
+
+    # the rules
+    default_cpu: OptionalAmount = Field(
+        "1", description="CPUs for a DPDK container that names none; empty: refuse it"
+    )
+    cpu_step: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="whole CPUs come in multiples of this; 2 for full-pcpus-only with SMT",
+    )
+    max_cpu: int = Field(
+        1024,
+        ge=1,
+        description="more CPUs than this in one container are taken for a mistake",
+    )
+    other_cpu: Amount = Field(
+        "100m", description="CPUs for any other container that names none"
+    )
+    whole_cpus: Literal["dpdk", "all"] = Field(
+        "dpdk", description="which containers get whole CPUs"
+    )
+    default_memory: OptionalAmount = Field(
+        "", description="memory for a DPDK container that names none; empty: refuse it"
+    )
+    other_memory: Amount = Field(
+        "128Mi", description="memory for any other container that names none"
+    )
+    default_hugepages: Annotated[Mapping[str, str], AfterValidator(_amounts)] = Field(
+        {},
+        description='page size to amount, such as {"2Mi": "1Gi"}, for a DPDK container that asks for none; empty: refuse it',
+    )
+    huge_dir: Annotated[str, AfterValidator(_mount_path)] = Field(
+        "/dev/hugepages",
+        description="where hugepages are mounted; -<size> is added where a pod has several sizes",
+    )
+    eal_env: Annotated[str, AfterValidator(_env_name)] = Field(
+        "DPDK_EAL_ARGS", description="the environment variable that carries --huge-dir"
+    )
+    allow_user_namespaces: bool = Field(
+        False, description="let pods with hostUsers: false through"
+    )
+
+    # the server; no field may be called `port`: a Service named dpdk-webhook makes Kubernetes set DPDK_WEBHOOK_PORT
+    host: str = Field("0.0.0.0", description="the address to listen on")  # noqa: S104 - a pod listens on all of its own
+    tls_port: Port = Field(
+        8443, description="TLS: /mutate, /validate, /dry-run and the page"
+    )
+    health_port: Port = Field(8080, description="plain HTTP: /livez, /readyz")
+    tls_cert: str = Field("", description="path of the served certificate chain, PEM")
+    tls_key: str = Field("", description="path of its private key, PEM")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, which `load` hands in as arguments; nothing else is read."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        for name in ("default_cpu", "other_cpu"):
+            amount = getattr(self, name)
+            if amount and parse(amount).millis > self.max_cpu * 1000:
+                raise ValueError(
+                    f"{name} {amount} is above max_cpu {self.max_cpu}; raise max_cpu"
+                )
+        if self.cpu_step > self.max_cpu:
+            raise ValueError(
+                f"cpu_step {self.cpu_step} is above max_cpu {self.max_cpu}; raise max_cpu"
+            )
+        if self.tls_port == self.health_port:
+            raise ValueError(
+                f"tls_port and health_port are both {self.tls_port}; give each its own"
+            )
+        if bool(self.tls_cert) != bool(self.tls_key):
+            given, missing = (
+                ("tls_cert", "tls_key") if self.tls_cert else ("tls_key", "tls_cert")
+            )
+            raise ValueError(f"{given} is set and {missing} is not; set both")
+        return self
+
+    @cached_property
+    def default_page_amounts(self) -> tuple[tuple[PageSize, Quantity], ...]:
+        """default_hugepages, smallest size first."""
+        return tuple(
+            sorted(
+                (page_size(name), parse(text))
+                for name, text in self.default_hugepages.items()
+            )
+        )
+
+
+def load(config: Path | None = None) -> Settings:
+    """The settings from a YAML file and the environment; SettingsError with a line for every problem."""
+    unknown = [
+        name for name in os.environ if name.startswith(PREFIX) and _is_unknown(name)
+    ]
+    lines = [
+        _unknown_line(name, [PREFIX + field.upper() for field in Settings.model_fields])
+        for name in unknown
+    ]
+    try:
+        settings = Settings(**_file(config))
+    except ValidationError as error:
+        for problem in error.errors():
+            field = ".".join(str(part) for part in problem["loc"][:1])
+            if problem["type"] == "extra_forbidden":
+                lines.append(_unknown_line(field, list(Settings.model_fields)))
+            else:
+                message = problem["msg"].removeprefix("Value error, ")
+                lines.append(
+                    f"{field} ({PREFIX}{field.upper()}): {message}"
+                    if field
+                    else message
+                )
+    if lines:
+        raise SettingsError(tuple(lines))
+    return settings
+
+
+def _file(config: Path | None) -> dict[str, Any]:
+    if config is None:
+        return {}
+    try:
+        values = yaml.safe_load(config.read_bytes())
+    except OSError as error:
+        raise SettingsError((f"{config}: {error.strerror}",)) from error
+    except yaml.YAMLError as error:
+        raise SettingsError(
+            (f"{config}: not YAML: {' '.join(str(error).split())}",)
+        ) from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise SettingsError(
+            (f"{config}: an object of settings is expected, such as default_cpu: 2",)
+        )
+    return values
+
+
+def _is_unknown(name: str) -> bool:
+    field = name.removeprefix(PREFIX)
+    # set by Kubernetes in every pod beside a Service that is called dpdk-webhook, unless enableServiceLinks is false
+    if field == "PORT" or field.startswith(("PORT_", "SERVICE_")):
+        return False
+    return field.lower() not in Settings.model_fields
+
+
+def _unknown_line(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"{name}: there is no such setting" + (
+        f"; did you mean {near[0]}?" if near else ""
+    )

@@ -1,0 +1,159 @@
+"""The types of the fields that the rules read, checked once so that no rule has to.
+
+Source: the Kubernetes API reference, core/v1 PodSpec. Fields not named here are nobody's business and pass as they are.
+"""
+
+from typing import Any, Final
+
+from webhook.path import Path, dotted, shown
+from webhook.quantity import json_type
+
+CONTAINERS: Final = 1_000
+DEPTH: Final = 64
+
+
+class Malformed(ValueError):
+    """Input that is not what it should be: `path` says where, `problem` what was expected there."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{dotted(path)}: {problem}" if path else problem)
+        self.path = path
+        self.problem = problem
+
+
+class _Each:
+    """An object with any keys, whose values all have one shape."""
+
+    def __init__(self, shape: "_Shape") -> None:
+        self.shape = shape
+
+
+_Shape = (
+    type | None | dict[str, Any] | list[Any] | _Each
+)  # None: anything; a list of one: a list of that
+
+_AMOUNTS = _Each(
+    None
+)  # quantities: a string or a number, judged by the rules, which can name the container
+_RESOURCES = {"requests": _AMOUNTS, "limits": _AMOUNTS}
+_CONTAINER = {
+    "name": str,
+    "command": [str],
+    "args": [str],
+    "env": [{"name": str, "value": str, "valueFrom": _AMOUNTS}],
+    "envFrom": [_AMOUNTS],
+    "resources": _RESOURCES,
+    "restartPolicy": str,
+    "securityContext": {
+        "capabilities": {"add": [str], "drop": [str]},
+        "privileged": bool,
+        "runAsUser": int,
+        "runAsNonRoot": bool,
+    },
+    "volumeMounts": [
+        {
+            "name": str,
+            "mountPath": str,
+            "readOnly": bool,
+            "subPath": str,
+            "subPathExpr": str,
+        }
+    ],
+}
+_POD = {
+    "metadata": {
+        "annotations": _Each(str),
+        "name": str,
+        "generateName": str,
+        "namespace": str,
+    },
+    "spec": {
+        "containers": [_CONTAINER],
+        "initContainers": [_CONTAINER],
+        "hostUsers": bool,
+        "os": {"name": str},
+        "resources": _Each(None),
+        "securityContext": {"runAsUser": int, "runAsNonRoot": bool, "fsGroup": int},
+        "volumes": [{"name": str, "emptyDir": {"medium": str}}],
+    },
+}
+_NAMES: dict[type, str] = {str: "a string", bool: "a boolean", int: "a whole number"}
+
+
+def check_shape(raw: object, at: Path = ()) -> dict[str, Any]:
+    """The pod, all of whose fields have the types that the rules rely on; Malformed otherwise."""
+    if not isinstance(raw, dict):
+        raise Malformed(at, f"a Pod is expected, not {json_type(raw)}")
+    for field, expected in (("apiVersion", "v1"), ("kind", "Pod")):
+        if raw.get(field) not in (None, expected):
+            raise Malformed(
+                (*at, field), f"'{expected}' is expected, not {_show(raw[field])}"
+            )
+    _check(raw, _POD, at)
+    spec = raw.get("spec")
+    if spec is None:
+        raise Malformed((*at, "spec"), "a pod needs it")
+    if not spec.get("containers"):
+        raise Malformed(
+            (*at, "spec", "containers"), "a pod needs at least one container"
+        )
+    if len(spec["containers"]) + len(spec.get("initContainers") or ()) > CONTAINERS:
+        raise Malformed(
+            (*at, "spec", "containers"), f"more than {CONTAINERS} containers in one pod"
+        )
+    return raw
+
+
+def _check(value: object, shape: _Shape, path: Path) -> None:
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            raise Malformed(path, f"an object is expected, not {json_type(value)}")
+        for key, inner in shape.items():
+            member = value.get(key)
+            if member is not None:
+                _check(member, inner, (*path, key))
+    elif isinstance(shape, list):
+        if not isinstance(value, list):
+            raise Malformed(path, f"a list is expected, not {json_type(value)}")
+        for index, item in enumerate(value):
+            _check(item, shape[0], (*path, index))
+    elif isinstance(shape, _Each):
+        if not isinstance(value, dict):
+            raise Malformed(path, f"an object is expected, not {json_type(value)}")
+        if shape.shape is not None:
+            for key, member in value.items():
+                if member is not None:
+                    _check(member, shape.shape, (*path, key))
+    elif shape is not None and type(value) is not shape:
+        raise Malformed(path, f"{_NAMES[shape]} is expected, not {_show(value)}")
+
+
+def _show(value: object) -> str:
+    if isinstance(value, str):
+        return f"'{shown(value)}'"
+    if isinstance(value, bool):
+        return f"the boolean {str(value).lower()}; quote it"
+    return json_type(value)
+
+
+def check_depth(value: object, at: Path = ()) -> None:
+    """Malformed when objects and lists are nested deeper than 64: nothing that Kubernetes sends is."""
+    level = [value]
+    for _ in range(DEPTH + 1):
+        # by identity: what YAML aliases repeat is looked at once, so that the work stays that of the text's own size
+        below = {
+            id(inner): inner
+            for outer in level
+            for inner in (
+                outer.values()
+                if isinstance(outer, dict)
+                else outer
+                if isinstance(outer, list)
+                else ()
+            )
+            if isinstance(inner, dict | list)
+        }
+        if not below:
+            return
+        level = list(below.values())
+    raise Malformed(at, f"nested deeper than {DEPTH} levels")

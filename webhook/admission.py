@@ -52,27 +52,18 @@ def parse(body: bytes) -> Request:
     except Malformed as error:
         raise BadReview(error.path, error.problem) from error
     if not isinstance(document, dict):
-        raise BadReview(
-            (), f"an AdmissionReview is expected, not {json_type(document)}"
-        )
+        raise BadReview((), f"an AdmissionReview is expected, not {json_type(document)}")
     for field, expected in (("apiVersion", API_VERSION), ("kind", "AdmissionReview")):
         if document.get(field) != expected:
-            raise BadReview(
-                (field,), f"'{expected}' is expected, not {_show(document.get(field))}"
-            )
+            raise BadReview((field,), f"'{expected}' is expected, not {_show(document.get(field))}")
     request = document.get("request")
     if not isinstance(request, dict):
-        raise BadReview(
-            ("request",), f"an object is expected, not {json_type(request)}"
-        )
+        raise BadReview(("request",), f"an object is expected, not {json_type(request)}")
     uid, operation = request.get("uid"), request.get("operation")
     if not isinstance(uid, str) or not uid:
         raise BadReview(("request", "uid"), f"a string is expected, not {_show(uid)}")
     if operation not in OPERATIONS:
-        raise BadReview(
-            ("request", "operation"),
-            f"one of {', '.join(OPERATIONS)} is expected, not {_show(operation)}",
-        )
+        raise BadReview(("request", "operation"), f"one of {', '.join(OPERATIONS)} is expected, not {_show(operation)}")
     _check_kind(request)
     if operation in ("DELETE", "CONNECT"):
         return Request(uid, operation, None, {})
@@ -87,20 +78,12 @@ def _check_kind(request: dict[str, Any]) -> None:
     """A review of anything but a pod means that the registration is wrong, which only a loud answer brings to light."""
     kind = request.get("kind")
     if not isinstance(kind, dict):
-        raise BadReview(
-            ("request", "kind"), f"an object is expected, not {json_type(kind)}"
-        )
+        raise BadReview(("request", "kind"), f"an object is expected, not {json_type(kind)}")
     for field, expected in (("group", ""), ("version", "v1"), ("kind", "Pod")):
         if (kind.get(field) or "") != expected:
-            raise BadReview(
-                ("request", "kind", field),
-                f"'{expected}' is expected, not {_show(kind.get(field))}",
-            )
+            raise BadReview(("request", "kind", field), f"'{expected}' is expected, not {_show(kind.get(field))}")
     if request.get("subResource"):
-        raise BadReview(
-            ("request", "subResource"),
-            f"pods are expected, not their {_show(request['subResource'])}",
-        )
+        raise BadReview(("request", "subResource"), f"pods are expected, not their {_show(request['subResource'])}")
 
 
 def _annotations(old: object) -> dict[str, Any]:
@@ -118,9 +101,7 @@ def mutate(request: Request, settings: Settings) -> bytes:
     warnings = [warning(finding) for finding in decision.warnings]
     if decision.allowed:
         return _answer(request, decision, warnings=warnings)
-    return _refusal(
-        request, [rejection(finding) for finding in decision.rejections], warnings
-    )
+    return _refusal(request, [rejection(finding) for finding in decision.rejections], warnings)
 
 
 def validate(request: Request, settings: Settings) -> bytes:
@@ -128,19 +109,14 @@ def validate(request: Request, settings: Settings) -> bytes:
     if request.pod is None:
         return _answer(request)
     if request.operation == "UPDATE":
-        if (
-            not request.pod.is_annotated
-            or request.old_annotations.get(ANNOTATION) == "true"
-        ):
+        if not request.pod.is_annotated or request.old_annotations.get(ANNOTATION) == "true":
             return _answer(request)
         return _refusal(request, [rejection(_TURNED_ON)], [])
     decision = review(request.pod, settings)
     if decision.is_compliant:
         return _answer(request)
     reasons = [rejection(finding) for finding in decision.rejections]
-    return _refusal(
-        request, reasons + [shortfall(change) for change in decision.changes], []
-    )
+    return _refusal(request, reasons + [shortfall(change) for change in decision.changes], [])
 
 
 _TURNED_ON: Final = Finding(
@@ -152,12 +128,7 @@ _TURNED_ON: Final = Finding(
 )
 
 
-def _answer(
-    request: Request,
-    decision: Decision | None = None,
-    *,
-    warnings: list[str] | None = None,
-) -> bytes:
+def _answer(request: Request, decision: Decision | None = None, *, warnings: list[str] | None = None) -> bytes:
     response: dict[str, Any] = {"uid": request.uid, "allowed": True}
     if decision is not None and decision.changes:
         response["patchType"] = "JSONPatch"
@@ -176,9 +147,7 @@ def _refusal(request: Request, reasons: list[str], warnings: list[str]) -> bytes
 def _review(response: dict[str, Any], warnings: list[str]) -> bytes:
     if warnings:
         response["warnings"] = warnings
-    return orjson.dumps(
-        {"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}
-    )
+    return orjson.dumps({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response})
 
 
 def _show(value: object) -> str:

@@ -18,9 +18,7 @@ from webhook.rules import CARD, OPT_IN, RULES
 from webhook.settings import Settings
 from webhook.shape import Malformed
 
-BODY_LIMIT = (
-    7 * 1024 * 1024
-)  # bytes; the API server itself takes no more than 3 MiB from a client
+BODY_LIMIT = 7 * 1024 * 1024  # bytes; the API server itself takes no more than 3 MiB from a client
 
 _log = logging.getLogger("dpdk-webhook")
 _JSON = "application/json"
@@ -49,28 +47,16 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     # raw bytes to raw bytes: models and dependency injection would double the cost of the two routes that pods wait for
-    app.router.routes.append(
-        Route("/mutate", _Admission(admission.mutate, settings), methods=["POST"])
-    )
-    app.router.routes.append(
-        Route("/validate", _Admission(admission.validate, settings), methods=["POST"])
-    )
+    app.router.routes.append(Route("/mutate", _Admission(admission.mutate, settings), methods=["POST"]))
+    app.router.routes.append(Route("/validate", _Admission(admission.validate, settings), methods=["POST"]))
     app.add_exception_handler(Malformed, _bad_request)
     app.add_exception_handler(BodyTooLarge, _too_large)
     app.add_exception_handler(Exception, _own_bug)
 
     @app.post(
         "/dry-run",
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {_JSON: {}, "application/yaml": {}},
-            }
-        },
-        responses={
-            400: {"description": "not a pod: the place and the problem"},
-            413: {"description": "above 7 MiB"},
-        },
+        openapi_extra={"requestBody": {"required": True, "content": {_JSON: {}, "application/yaml": {}}}},
+        responses={400: {"description": "not a pod: the place and the problem"}, 413: {"description": "above 7 MiB"}},
     )
     async def dry_run(request: Request) -> Response:
         """A Pod manifest in, JSON or YAML; the Decision out: changes, rejections, warnings, patch, the pod as it would be."""
@@ -84,11 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def rules() -> Response:
         """Every rule's spec card."""
         return _json(
-            [
-                {"rule": rule.id, "promise": rule.promise}
-                | {p: rule.part(p) for p in CARD}
-                for rule in (OPT_IN, *RULES)
-            ]
+            [{"rule": rule.id, "promise": rule.promise} | {p: rule.part(p) for p in CARD} for rule in (OPT_IN, *RULES)]
         )
 
     @app.get("/", include_in_schema=False)
@@ -97,9 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.post("/", include_in_schema=False)
     async def answer(request: Request) -> Response:
-        return Response(
-            page.answer(await _body(request), settings), media_type="text/html"
-        )
+        return Response(page.answer(await _body(request), settings), media_type="text/html")
 
     return app
 
@@ -120,19 +100,13 @@ def add_health(app: FastAPI, readiness: Readiness) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
-        return Response(
-            f"{readiness.state}\n",
-            200 if readiness.state == "ok" else 503,
-            media_type="text/plain",
-        )
+        return Response(f"{readiness.state}\n", 200 if readiness.state == "ok" else 503, media_type="text/plain")
 
 
 class _Admission:
     """An ASGI endpoint that answers a review with a review."""
 
-    def __init__(
-        self, decide: Callable[[admission.Request, Settings], bytes], settings: Settings
-    ) -> None:
+    def __init__(self, decide: Callable[[admission.Request, Settings], bytes], settings: Settings) -> None:
         self._decide = decide
         self._settings = settings
 
@@ -173,9 +147,7 @@ async def _bad_request(request: Request, error: Exception) -> Response:
 
 async def _too_large(request: Request, error: Exception) -> Response:
     # the rest of the body is still on its way: this connection can't carry another request
-    return Response(
-        f"{error}\n", 413, media_type="text/plain", headers={"connection": "close"}
-    )
+    return Response(f"{error}\n", 413, media_type="text/plain", headers={"connection": "close"})
 
 
 async def _own_bug(request: Request, error: Exception) -> Response:

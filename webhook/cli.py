@@ -39,77 +39,40 @@ class _InputError(Exception):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="dpdk-webhook", description='Pods that say dpdk: "true" run DPDK properly.'
-    )
+    parser = argparse.ArgumentParser(prog="dpdk-webhook", description='Pods that say dpdk: "true" run DPDK properly.')
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    serve = commands.add_parser(
-        "serve", help="answer the API server's admission reviews"
-    )
-    serve.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="settings as YAML; DPDK_WEBHOOK_* variables win over it",
-    )
+    serve = commands.add_parser("serve", help="answer the API server's admission reviews")
+    serve.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML; DPDK_WEBHOOK_* variables win over it")
     serve.set_defaults(run=_serve)
 
-    check = commands.add_parser(
-        "check",
-        help="say what is wrong with a pod; fails unless it is right as it stands",
-    )
+    check = commands.add_parser("check", help="say what is wrong with a pod; fails unless it is right as it stands")
     check.set_defaults(run=_check)
-    mutate = commands.add_parser(
-        "mutate",
-        help="show what would be changed; fails only when the pod would be refused",
-    )
+    mutate = commands.add_parser("mutate", help="show what would be changed; fails only when the pod would be refused")
     mutate.set_defaults(run=_mutate)
     for command, output in ((check, "text"), (mutate, "diff")):
         command.add_argument(
-            "-f",
-            "--filename",
-            required=True,
-            metavar="FILE",
-            help="a Pod, YAML or JSON; - for standard input",
+            "-f", "--filename", required=True, metavar="FILE", help="a Pod, YAML or JSON; - for standard input"
         )
+        command.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML")
         command.add_argument(
-            "--config", type=Path, metavar="FILE", help="settings as YAML"
-        )
-        command.add_argument(
-            "-o",
-            "--output",
-            choices=["text", "diff", "yaml", "json"],
-            default=output,
-            help="(default: %(default)s)",
+            "-o", "--output", choices=["text", "diff", "yaml", "json"], default=output, help="(default: %(default)s)"
         )
 
     explain = commands.add_parser("explain", help="print a rule's spec card")
     explain.add_argument(
-        "rule",
-        nargs="?",
-        choices=[rule.id for rule in (OPT_IN, *RULES)],
-        help="all of them, a line each, without",
+        "rule", nargs="?", choices=[rule.id for rule in (OPT_IN, *RULES)], help="all of them, a line each, without"
     )
     explain.set_defaults(run=_explain)
     return parser
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from webhook.server import (
-        ServeError,
-        serve,
-    )  # the other commands start without a web framework
+    from webhook.server import ServeError, serve  # the other commands start without a web framework
 
     settings = load(options.config)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("uvicorn").setLevel(
-        logging.WARNING
-    )  # its own notes of start and end say less than ours
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its own notes of start and end say less than ours
     try:
         serve(settings)
     except ServeError as error:
@@ -133,11 +96,7 @@ def _mutate(options: argparse.Namespace) -> int:
 def _review(options: argparse.Namespace) -> tuple[Pod, Decision]:
     settings = load(options.config)
     try:
-        body = (
-            sys.stdin.buffer.read()
-            if options.filename == "-"
-            else Path(options.filename).read_bytes()
-        )
+        body = sys.stdin.buffer.read() if options.filename == "-" else Path(options.filename).read_bytes()
     except OSError as error:
         raise _InputError(error.strerror) from error
     pod = read_pod(body)
@@ -147,21 +106,13 @@ def _review(options: argparse.Namespace) -> tuple[Pod, Decision]:
 def _rendered(output: str, pod: Pod, decision: Decision) -> str:
     match output:
         case "json":
-            return orjson.dumps(
-                report.as_json(decision), option=orjson.OPT_INDENT_2
-            ).decode()
+            return orjson.dumps(report.as_json(decision), option=orjson.OPT_INDENT_2).decode()
         case "diff":
-            return "\n".join(
-                [report.diff(pod.raw, decision), *report.findings(decision)]
-            )
+            return "\n".join([report.diff(pod.raw, decision), *report.findings(decision)])
         case "yaml":
             return report.manifest(decision.pod)
         case _:
-            return report.text(decision) or (
-                "compliant"
-                if decision.is_promised
-                else 'left alone: no annotation dpdk: "true"'
-            )
+            return report.text(decision) or ("compliant" if decision.is_promised else 'left alone: no annotation dpdk: "true"')
 
 
 def _explain(options: argparse.Namespace) -> int:

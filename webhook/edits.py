@@ -128,9 +128,7 @@ class Draft:
         parent[key] = value
         # a null member counts as missing: "add" is right for both, while "replace" needs a value
         op: Literal["add", "replace"] = "add" if before is None else "replace"
-        return Operation(
-            op, target[: depth + 1], value, path, UNSET if before is None else before
-        )
+        return Operation(op, target[: depth + 1], value, path, UNSET if before is None else before)
 
     def _insert(self, path: Path, value: Any, *, front: bool) -> Operation:
         if self._get(path) is None:

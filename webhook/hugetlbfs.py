@@ -50,9 +50,7 @@ class Plan:
 
     def of(self, container: Container) -> list[Mount]:
         """One DPDK container's mounts, smallest page size first."""
-        return [
-            mount for mount in self.mounts if mount.container.path == container.path
-        ]
+        return [mount for mount in self.mounts if mount.container.path == container.path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +70,7 @@ def plan(pod: Pod, settings: Settings) -> Plan:
     if not planner.problems:
         planner.check_volumes()
         planner.decide_mounts()
-    return Plan(
-        tuple(planner.pages),
-        tuple(planner.mounts),
-        tuple(planner.problems),
-        tuple(planner.notes),
-    )
+    return Plan(tuple(planner.pages), tuple(planner.mounts), tuple(planner.problems), tuple(planner.notes))
 
 
 class _Planner:
@@ -104,9 +97,7 @@ class _Planner:
                 self._note_unused_amounts(container, asked)
                 continue
             given = self.pod.options.hugepages or self.settings.default_page_amounts
-            self.pages += [
-                Pages(container, size, amount, asked=False) for size, amount in given
-            ]
+            self.pages += [Pages(container, size, amount, asked=False) for size, amount in given]
             if not given and not self.pod.options.hugepages_misread:
                 self.problems.append(
                     Reject(
@@ -125,32 +116,15 @@ class _Planner:
             path = container.at("resources", side, resource)
             try:
                 size = page_size(resource.removeprefix(HUGEPAGES))
-                request, limit = (
-                    _amount(requests.get(resource)),
-                    _amount(limits.get(resource)),
-                )
+                request, limit = (_amount(requests.get(resource)), _amount(limits.get(resource)))
             except PageSizeError as error:
-                meant = (
-                    f"write {HUGEPAGES}{error.canonical}"
-                    if error.canonical
-                    else "write a size such as hugepages-2Mi"
-                )
+                meant = f"write {HUGEPAGES}{error.canonical}" if error.canonical else "write a size such as hugepages-2Mi"
                 self.problems.append(
-                    Reject(
-                        path,
-                        "unknown page size",
-                        f"no node advertises {shown(resource)} by that name; {meant}",
-                    )
+                    Reject(path, "unknown page size", f"no node advertises {shown(resource)} by that name; {meant}")
                 )
                 continue
             except QuantityError as error:
-                self.problems.append(
-                    Reject(
-                        path,
-                        "not a quantity",
-                        f"{error.problem}; write an amount such as 2Gi",
-                    )
-                )
+                self.problems.append(Reject(path, "not a quantity", f"{error.problem}; write an amount such as 2Gi"))
                 continue
             amount = limit if limit is not None else request
             if amount is None:
@@ -158,11 +132,7 @@ class _Planner:
             if request is not None and limit is not None and request != limit:
                 detail = f"the request {request} is not the limit {limit}; write one amount on both sides"
                 self.problems.append(
-                    Reject(
-                        container.at("resources", "requests", resource),
-                        "hugepages request is not the limit",
-                        detail,
-                    )
+                    Reject(container.at("resources", "requests", resource), "hugepages request is not the limit", detail)
                 )
             elif amount.millis:
                 problem = whole_pages_problem(size, amount)
@@ -197,12 +167,7 @@ class _Planner:
             medium = empty_dir.get("medium") or ""
             if medium.startswith("HugePages"):
                 size = None if medium == "HugePages" else medium_size(medium)
-                yield _Volume(
-                    raw.get("name") or "",
-                    ("spec", "volumes", index, "emptyDir", "medium"),
-                    size,
-                    empty_dir,
-                )
+                yield _Volume(raw.get("name") or "", ("spec", "volumes", index, "emptyDir", "medium"), size, empty_dir)
 
     def check_volumes(self) -> None:
         """A volume that fits nothing leaves the pod in FailedMount for ever."""
@@ -211,14 +176,10 @@ class _Planner:
             medium = volume.raw["medium"]
             if medium == "HugePages" and len(self.sizes) > 1:
                 detail = f"volume {shown(volume.name, 63)} can't say which of {wanted} it holds; write medium HugePages-<size>"
-                self.problems.append(
-                    Reject(volume.path, "medium without a size", detail)
-                )
+                self.problems.append(Reject(volume.path, "medium without a size", detail))
             elif medium != "HugePages" and volume.size not in self.sizes and self.sizes:
                 detail = f"volume {shown(volume.name, 63)} is {shown(medium)}, and the pod's containers ask for {wanted} only"
-                self.problems.append(
-                    Reject(volume.path, "volume of a size that nobody requests", detail)
-                )
+                self.problems.append(Reject(volume.path, "volume of a size that nobody requests", detail))
             if volume.raw.get("sizeLimit") is not None:
                 self.notes.append(
                     Warn(
@@ -231,58 +192,28 @@ class _Planner:
     def decide_mounts(self) -> None:
         fitting = {(volume.name, volume.size) for volume in self.volumes}
         for container in self.pod.dpdk_containers:
-            for page in sorted(
-                (page for page in self.pages if page.container.path == container.path),
-                key=lambda p: p.size,
-            ):
+            for page in sorted((page for page in self.pages if page.container.path == container.path), key=lambda p: p.size):
                 names = {name for name, size in fitting if size in (page.size, None)}
-                mounted = [
-                    (index, mount)
-                    for index, mount in enumerate(container.mounts)
-                    if (mount.get("name") or "") in names
-                ]
+                mounted = [(index, mount) for index, mount in enumerate(container.mounts) if (mount.get("name") or "") in names]
                 if mounted:
                     self._keep(container, page.size, mounted)
                 else:
                     self._add(container, page.size, names)
 
-    def _keep(
-        self, container: Container, size: PageSize, mounted: list[tuple[int, Any]]
-    ) -> None:
+    def _keep(self, container: Container, size: PageSize, mounted: list[tuple[int, Any]]) -> None:
         """The first read-write mount is the one; EAL can't create its files in a read-only one."""
-        index, mount = next(
-            ((i, m) for i, m in mounted if not m.get("readOnly")), mounted[0]
-        )
+        index, mount = next(((i, m) for i, m in mounted if not m.get("readOnly")), mounted[0])
         path, name = container.at("volumeMounts", index), mount.get("name") or ""
         if mount.get("readOnly"):
             detail = f"EAL creates files in {shown(mount.get('mountPath') or '')}; remove readOnly"
-            self.problems.append(
-                Reject((*path, "readOnly"), "hugepages mounted read-only", detail)
-            )
+            self.problems.append(Reject((*path, "readOnly"), "hugepages mounted read-only", detail))
             return
-        self.mounts.append(
-            Mount(
-                container,
-                size,
-                mount.get("mountPath") or "",
-                name,
-                is_mounted=True,
-                has_volume=True,
-            )
-        )
+        self.mounts.append(Mount(container, size, mount.get("mountPath") or "", name, is_mounted=True, has_volume=True))
         for field in ("subPath", "subPathExpr"):
             if mount.get(field):
-                detail = (
-                    "EAL's files land in a directory of the hugetlbfs, not at its root"
-                )
-                self.notes.append(
-                    Warn((*path, field), "hugepages mounted by subPath", detail)
-                )
-        sharing = [
-            other.name
-            for other in self.pod.dpdk_containers
-            if any(m.get("name") == name for m in other.mounts)
-        ]
+                detail = "EAL's files land in a directory of the hugetlbfs, not at its root"
+                self.notes.append(Warn((*path, field), "hugepages mounted by subPath", detail))
+        sharing = [other.name for other in self.pod.dpdk_containers if any(m.get("name") == name for m in other.mounts)]
         if len(sharing) > 1 and name not in self._shared:
             self._shared.add(name)
             detail = f"volume {shown(name, 40)}: give each DPDK process its own --file-prefix"
@@ -290,13 +221,7 @@ class _Planner:
         base = self.pod.options.huge_dir
         if base is not None and mount.get("mountPath") not in (base, f"{base}-{size}"):
             detail = f"container {container.name} has hugepages mounted already; that mount stands"
-            self.notes.append(
-                Warn(
-                    ("metadata", "annotations", "dpdk/huge-dir"),
-                    "option not used",
-                    detail,
-                )
-            )
+            self.notes.append(Warn(("metadata", "annotations", "dpdk/huge-dir"), "option not used", detail))
 
     def _add(self, container: Container, size: PageSize, fitting: set[str]) -> None:
         base = self.pod.options.huge_dir or self.settings.huge_dir
@@ -308,61 +233,20 @@ class _Planner:
                     f"hugepages go to {path}, and volume {shown(mount.get('name') or '', 63)} is mounted {relation}; "
                     f'choose another path, such as dpdk/huge-dir: "/mnt/huge"'
                 )
-                self.problems.append(
-                    Reject(
-                        container.at("volumeMounts", index, "mountPath"),
-                        "mount path taken",
-                        detail,
-                    )
-                )
+                self.problems.append(Reject(container.at("volumeMounts", index, "mountPath"), "mount path taken", detail))
                 return
-        unmounted = sorted(
-            fitting
-            - {
-                mount.get("name")
-                for other in self.pod.containers
-                for mount in other.mounts
-            }
-        )
+        unmounted = sorted(fitting - {mount.get("name") for other in self.pod.containers for mount in other.mounts})
         if unmounted and len(self.pod.dpdk_containers) == 1:
-            self.mounts.append(
-                Mount(
-                    container,
-                    size,
-                    path,
-                    unmounted[0],
-                    is_mounted=False,
-                    has_volume=True,
-                )
-            )
+            self.mounts.append(Mount(container, size, path, unmounted[0], is_mounted=False, has_volume=True))
         else:
-            self.mounts.append(
-                Mount(
-                    container,
-                    size,
-                    path,
-                    self._free_name(size),
-                    is_mounted=False,
-                    has_volume=False,
-                )
-            )
+            self.mounts.append(Mount(container, size, path, self._free_name(size), is_mounted=False, has_volume=False))
 
     def _free_name(self, size: PageSize) -> str:
         """A DNS label; a mount of a volume that does not exist must stay the API's to refuse, so its name is taken too."""
-        taken = {volume.get("name") for volume in self.pod.volumes} | {
-            mount.volume for mount in self.mounts
-        }
-        taken |= {
-            mount.get("name")
-            for container in self.pod.containers
-            for mount in container.mounts
-        }
+        taken = {volume.get("name") for volume in self.pod.volumes} | {mount.volume for mount in self.mounts}
+        taken |= {mount.get("name") for container in self.pod.containers for mount in container.mounts}
         base = f"{HUGEPAGES}{size}".lower()
-        return next(
-            name
-            for name in (base, *(f"{base}-{number}" for number in range(2, 9_999)))
-            if name not in taken
-        )
+        return next(name for name in (base, *(f"{base}-{number}" for number in range(2, 9_999))) if name not in taken)
 
 
 def _amount(value: object) -> Quantity | None:
@@ -377,11 +261,7 @@ def _overlap(ours: str, theirs: str) -> str | None:
     shorter = min(len(parts), len(others))
     if parts[:shorter] != others[:shorter]:
         return None
-    return (
-        f"above it, at {shown(theirs)}"
-        if len(others) < len(parts)
-        else f"below it, at {shown(theirs)}"
-    )
+    return f"above it, at {shown(theirs)}" if len(others) < len(parts) else f"below it, at {shown(theirs)}"
 
 
 def _parts(path: str) -> list[str]:

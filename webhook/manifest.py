@@ -15,25 +15,17 @@ _NODES = 1_000_000  # values in one manifest, aliases written out
 class _Loader(yaml.CSafeLoader):
     """YAML into JSON's types: a date stays text, as in kubectl, and a key that stands twice is an error."""
 
-    def construct_mapping(
-        self, node: yaml.MappingNode, deep: bool = False
-    ) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key.value} stands twice", key.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value} stands twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if tag != "tag:yaml.org,2002:timestamp"
-    ]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
 
@@ -44,9 +36,7 @@ def read_pod(body: bytes) -> Pod:
     check_depth(value)
     if isinstance(value, dict) and value.get("kind") not in (None, "Pod"):
         detail = "the pod of a workload stands in its spec.template; give that, with kind: Pod"
-        raise Malformed(
-            ("kind",), f"'Pod' is expected, not '{shown(str(value['kind']))}'; {detail}"
-        )
+        raise Malformed(("kind",), f"'Pod' is expected, not '{shown(str(value['kind']))}'; {detail}")
     return parse_pod(value)
 
 
@@ -63,20 +53,14 @@ def _json(body: bytes) -> Any:
 
 def _yaml(body: bytes) -> Any:
     try:
-        documents = [
-            document
-            for document in yaml.load_all(body, _Loader)
-            if document is not None
-        ]
+        documents = [document for document in yaml.load_all(body, _Loader) if document is not None]
     except (yaml.YAMLError, ValueError) as error:
         raise Malformed((), f"not YAML: {' '.join(str(error).split())}") from error
     if len(documents) != 1:
         raise Malformed((), f"one manifest is expected, not {len(documents)}")
     check_depth(documents[0])
     if _nodes(documents[0], {}) > _NODES:
-        raise Malformed(
-            (), f"more than {_NODES} values once its aliases are written out"
-        )
+        raise Malformed((), f"more than {_NODES} values once its aliases are written out")
     return _plain(documents[0])
 
 
@@ -85,10 +69,7 @@ def _nodes(value: object, known: dict[int, int]) -> int:
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:
-        known[id(value)] = 1 + sum(
-            _nodes(inner, known)
-            for inner in (value.values() if isinstance(value, dict) else value)
-        )
+        known[id(value)] = 1 + sum(_nodes(inner, known) for inner in (value.values() if isinstance(value, dict) else value))
     return known[id(value)]
 
 

@@ -14,15 +14,7 @@ from webhook.quantity import Quantity, QuantityError, parse
 ANNOTATION: Final = "dpdk"
 PREFIX: Final = "dpdk/"
 _HUGEPAGES: Final = "dpdk/hugepages-"
-KEYS: Final = (
-    "containers",
-    "eal-env",
-    "huge-dir",
-    "huge-size",
-    "hugepages-1Gi",
-    "hugepages-2Mi",
-    "whole-cpus",
-)
+KEYS: Final = ("containers", "eal-env", "huge-dir", "huge-size", "hugepages-1Gi", "hugepages-2Mi", "whole-cpus")
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,253}", re.ASCII)
 _MOUNT_PATH = re.compile(r"(/[^/\s:]+)+")
@@ -43,9 +35,7 @@ class Options:
     @property
     def hugepages_misread(self) -> bool:
         """An amount of hugepages was given and could not be understood: no second complaint that it is missing."""
-        return any(
-            str(problem.path[-1]).startswith(_HUGEPAGES) for problem in self.problems
-        )
+        return any(str(problem.path[-1]).startswith(_HUGEPAGES) for problem in self.problems)
 
 
 def read_options(annotations: Mapping[str, str]) -> Options:
@@ -56,9 +46,7 @@ def read_options(annotations: Mapping[str, str]) -> Options:
             try:
                 options = _read(options, key, value or "")
             except _OptionError as error:
-                problem = Reject(
-                    ("metadata", "annotations", key), error.reason, error.detail
-                )
+                problem = Reject(("metadata", "annotations", key), error.reason, error.detail)
                 options = replace(options, problems=(*options.problems, problem))
     return replace(options, hugepages=tuple(sorted(options.hugepages)))
 
@@ -77,18 +65,12 @@ def _read(options: Options, key: str, value: str) -> Options:
         case "containers":
             names = tuple(name.strip() for name in value.split(","))
             if not all(names):
-                raise _OptionError(
-                    "malformed option",
-                    f"'{shown(value)}' is not a list of container names, such as app,fwd",
-                )
+                raise _OptionError("malformed option", f"'{shown(value)}' is not a list of container names, such as app,fwd")
             return replace(options, containers=names)
         case "huge-dir":
             problem = mount_path_problem(value)
             if problem:
-                raise _OptionError(
-                    "malformed option",
-                    f"'{shown(value)}' {problem}; write a path such as /dev/hugepages",
-                )
+                raise _OptionError("malformed option", f"'{shown(value)}' {problem}; write a path such as /dev/hugepages")
             return replace(options, huge_dir=value)
         case "huge-size":
             return replace(options, huge_size=_page_size(value))
@@ -99,17 +81,11 @@ def _read(options: Options, key: str, value: str) -> Options:
             return replace(options, eal_env=value)
         case "whole-cpus":
             if value not in ("all", "dpdk"):
-                raise _OptionError(
-                    "malformed option", f"'{shown(value)}' is neither all nor dpdk"
-                )
+                raise _OptionError("malformed option", f"'{shown(value)}' is neither all nor dpdk")
             return replace(options, whole_cpus=value == "all")
         case unknown:
             near = get_close_matches(unknown[:64], KEYS, n=1)
-            meant = (
-                f"did you mean dpdk/{near[0]}?"
-                if near
-                else f"known are {', '.join(KEYS)}"
-            )
+            meant = f"did you mean dpdk/{near[0]}?" if near else f"known are {', '.join(KEYS)}"
             raise _OptionError("unknown option", meant)
 
 
@@ -118,9 +94,7 @@ def _hugepages(key: str, value: str) -> tuple[PageSize, Quantity]:
     try:
         amount = parse(value)
     except QuantityError as error:
-        raise _OptionError(
-            "malformed option", f"{error.problem}; write an amount such as 2Gi"
-        ) from error
+        raise _OptionError("malformed option", f"{error.problem}; write an amount such as 2Gi") from error
     problem = whole_pages_problem(size, amount)
     if problem:
         raise _OptionError("malformed option", problem)
@@ -131,14 +105,8 @@ def _page_size(name: str, prefix: str = "") -> PageSize:
     try:
         return page_size(name)
     except PageSizeError as error:
-        meant = (
-            f"write {prefix}{error.canonical}"
-            if error.canonical
-            else "known sizes are 64Ki, 2Mi, 32Mi, 512Mi, 1Gi"
-        )
-        raise _OptionError(
-            "unknown page size", f"no node advertises '{shown(name)}'; {meant}"
-        ) from error
+        meant = f"write {prefix}{error.canonical}" if error.canonical else "known sizes are 64Ki, 2Mi, 32Mi, 512Mi, 1Gi"
+        raise _OptionError("unknown page size", f"no node advertises '{shown(name)}'; {meant}") from error
 
 
 def whole_pages_problem(size: PageSize, amount: Quantity) -> str | None:

@@ -62,9 +62,7 @@ def render(pod: str, answer: str = "") -> str:
 
 def answer(form: bytes, settings: Settings) -> str:
     """The page that answers a submitted form (application/x-www-form-urlencoded, field `pod`)."""
-    text = parse_qs(form.decode("ascii", "replace"), keep_blank_values=True).get(
-        "pod", [""]
-    )[0]
+    text = parse_qs(form.decode("ascii", "replace"), keep_blank_values=True).get("pod", [""])[0]
     try:
         pod = read_pod(text.encode())
     except Malformed as error:
@@ -77,15 +75,8 @@ def answer(form: bytes, settings: Settings) -> str:
     else:
         verdict = "Refused"
     findings = "\n".join(report.findings(decision))
-    parts = [
-        f"<h2>{escape(verdict)}</h2>",
-        f"<pre>{escape(findings)}</pre>" if findings else "",
-    ]
-    parts.append(
-        "<pre>"
-        + "\n".join(_line(line) for line in report.diff(pod.raw, decision).splitlines())
-        + "</pre>"
-    )
+    parts = [f"<h2>{escape(verdict)}</h2>", f"<pre>{escape(findings)}</pre>" if findings else ""]
+    parts.append("<pre>" + "\n".join(_line(line) for line in report.diff(pod.raw, decision).splitlines()) + "</pre>")
     return render(text, "\n".join(parts))
 
 

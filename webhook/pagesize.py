@@ -65,9 +65,7 @@ def _bytes(name: str) -> int:
 def _meant(name: str) -> int:
     """What people write for a page size: 2MB, 1G, 1gb, 2048kB are all powers of 1024 in their minds."""
     match = _LOOSE.fullmatch(shown(name))
-    return (
-        int(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ") if match else 0
-    )
+    return int(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ") if match else 0
 
 
 def _power_of_two(size: int) -> PageSize | None:

@@ -25,18 +25,10 @@ def dotted(path: Path) -> str:
 
 def pointer(path: Path) -> str:
     """The path as a JSON Pointer (RFC 6901): /metadata/annotations/dpdk~1huge-dir."""
-    return "".join(
-        "/" + str(part).replace("~", "~0").replace("/", "~1") for part in path
-    )
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
 def shown(text: str, limit: int = _SHOWN) -> str:
     """The text on one line, at most `limit` characters: the API server silently drops a warning with a control character."""
-    line = (
-        text
-        if text.isprintable()
-        else "".join(
-            c if c.isprintable() else ascii(c)[1:-1] for c in text[: limit + 1]
-        )
-    )
+    line = text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: limit + 1])
     return line if len(line) <= limit else line[: limit - 1] + "…"

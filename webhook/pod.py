@@ -87,9 +87,7 @@ class Pod:
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self.raw = raw
         self.spec: Mapping[str, Any] = raw["spec"]
-        self.annotations: Mapping[str, str] = (raw.get("metadata") or _NONE).get(
-            "annotations"
-        ) or _NONE
+        self.annotations: Mapping[str, str] = (raw.get("metadata") or _NONE).get("annotations") or _NONE
 
     @property
     def is_annotated(self) -> bool:
@@ -115,9 +113,7 @@ class Pod:
         for index, raw in enumerate(self.spec["containers"]):
             yield Container(raw, ("spec", "containers", index), "app")
         for index, raw in enumerate(self.spec.get("initContainers") or ()):
-            role: Literal["sidecar", "init"] = (
-                "sidecar" if raw.get("restartPolicy") == "Always" else "init"
-            )
+            role: Literal["sidecar", "init"] = "sidecar" if raw.get("restartPolicy") == "Always" else "init"
             yield Container(raw, ("spec", "initContainers", index), role)
 
     @property
@@ -146,16 +142,10 @@ class Pod:
         if self.options.containers is not None:
             return self._named(self.options.containers)
         apps = [container for container in self.containers if container.role == "app"]
-        chosen = [
-            container for container in apps if container.asks_for_hugepages()
-        ] or (apps if len(apps) == 1 else [])
+        chosen = [container for container in apps if container.asks_for_hugepages()] or (apps if len(apps) == 1 else [])
         if not chosen:
             default = self.annotations.get(DEFAULT_CONTAINER)
-            chosen = [
-                container
-                for container in apps
-                if container.raw.get("name") == default is not None
-            ]
+            chosen = [container for container in apps if container.raw.get("name") == default is not None]
         if chosen:
             return tuple(chosen), None
         return (), Reject(
@@ -164,28 +154,20 @@ class Pod:
             f'none of {_listed(apps)} asks for hugepages; name one: dpdk/containers: "{apps[0].name}"',
         )
 
-    def _named(
-        self, names: tuple[str, ...]
-    ) -> tuple[tuple[Container, ...], Reject | None]:
+    def _named(self, names: tuple[str, ...]) -> tuple[tuple[Container, ...], Reject | None]:
         path = ("metadata", "annotations", "dpdk/containers")
-        runnable = [
-            container for container in self.containers if container.role != "init"
-        ]
+        runnable = [container for container in self.containers if container.role != "init"]
         known = {container.raw.get("name") for container in runnable}
         for name in names:
             if name not in known:
                 detail = f"there is no container or sidecar '{shown(name, 63)}'; the pod has {_listed(runnable)}"
                 return (), Reject(path, "unknown container", detail)
-        return tuple(
-            container for container in runnable if container.raw.get("name") in names
-        ), None
+        return tuple(container for container in runnable if container.raw.get("name") in names), None
 
 
 def _listed(containers: list[Container]) -> str:
     names = [container.name for container in containers]
-    return ", ".join(
-        names if len(names) <= 8 else [*names[:8], f"{len(names) - 8} more"]
-    )
+    return ", ".join(names if len(names) <= 8 else [*names[:8], f"{len(names) - 8} more"])
 
 
 def parse_pod(raw: object, at: Path = ()) -> Pod:

@@ -14,18 +14,7 @@ from webhook.path import shown
 _DIGITS = 40  # far above anything countable; keeps a million-digit number from costing a second
 _EXPONENT = 40
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
-_DECIMAL = {
-    "n": -9,
-    "u": -6,
-    "m": -3,
-    "": 0,
-    "k": 3,
-    "M": 6,
-    "G": 9,
-    "T": 12,
-    "P": 15,
-    "E": 18,
-}
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _SUFFIX = {power: suffix for suffix, power in _DECIMAL.items()}
 _GRAMMAR = re.compile(
     r"(?P<sign>[+-]?)(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?"
@@ -46,9 +35,7 @@ class Quantity:
     """A number of thousandths (of a CPU, of a byte), remembering which family of suffixes it was written in."""
 
     millis: int
-    form: Literal["binary", "decimal", "exponent"] = field(
-        default="decimal", compare=False
-    )
+    form: Literal["binary", "decimal", "exponent"] = field(default="decimal", compare=False)
 
     @property
     def is_whole(self) -> bool:
@@ -123,12 +110,5 @@ def _refuse_long(text: str) -> Quantity:
 
 def json_type(value: object) -> str:
     """What a JSON value is, in words for a message: "a list", "null"."""
-    names = {
-        type(None): "null",
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-    }
+    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
     return names.get(type(value), "an object")

@@ -17,31 +17,21 @@ _PART = 60
 
 def rejection(finding: Finding) -> str:
     """resources: no memory (container app, spec.containers[0].resources.limits.memory): …; one line of any length."""
-    where = (
-        f"container {finding.container}, {dotted(finding.path)}"
-        if finding.container
-        else dotted(finding.path)
-    )
+    where = f"container {finding.container}, {dotted(finding.path)}" if finding.container else dotted(finding.path)
     return f"{finding.rule}: {finding.reason} ({where}): {finding.detail}"
 
 
 def warning(finding: Finding) -> str:
     """resources: container app, no cpu: …; at most 120 characters, since kubectl shows it beside everything else."""
     subject = f"container {finding.container}, " if finding.container else ""
-    return shown(
-        f"{finding.rule}: {subject}{finding.reason}: {finding.detail}", WARNING_LENGTH
-    )
+    return shown(f"{finding.rule}: {subject}{finding.reason}: {finding.detail}", WARNING_LENGTH)
 
 
 def shortfall(change: Change) -> str:
     """A change that is still outstanding, as the reason for a refusal: what is there and what must be."""
     path = change.operation.path
     subject = f"container {change.container}, " if change.container else ""
-    must = (
-        "must go"
-        if change.operation.op == "remove"
-        else f"must be {_value(change.after)}"
-    )
+    must = "must go" if change.operation.op == "remove" else f"must be {_value(change.after)}"
     return f"{change.rule}: {subject}{dotted(path)} is {_value(change.operation.before)} and {must}: {change.why}"
 
 
@@ -49,24 +39,14 @@ def text(decision: Decision) -> str:
     """One aligned line a change (container, field, before → after, rule, why), then the warnings and the rejections."""
     rows = [_row(change) for change in decision.changes]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
-    lines = [
-        "  ".join(
-            [
-                *(cell.ljust(width) for cell, width in zip(row, widths, strict=False)),
-                row[4],
-            ]
-        )
-        for row in rows
-    ]
+    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows]
     return "\n".join(lines + findings(decision))
 
 
 def findings(decision: Decision) -> list[str]:
     """The warnings and the rejections, a line each."""
     lines = [f"warning   {warning(finding)}" for finding in decision.warnings]
-    return lines + [
-        f"rejected  {rejection(finding)}" for finding in decision.rejections
-    ]
+    return lines + [f"rejected  {rejection(finding)}" for finding in decision.rejections]
 
 
 def _row(change: Change) -> tuple[str, str, str, str, str]:
@@ -95,11 +75,7 @@ def _value(value: Any) -> str:
 def diff(before: Mapping[str, Any], decision: Decision) -> str:
     """The pod's YAML before and after as a unified diff, with the rule and the reason behind each line that a rule wrote."""
     old, new = manifest(before), manifest(decision.pod)
-    reasons = {
-        path: f"{change.rule}: {change.why}"
-        for change in decision.changes
-        for path in [change.operation.path]
-    }
+    reasons = {path: f"{change.rule}: {change.why}" for change in decision.changes for path in [change.operation.path]}
     root = yaml.compose(new, yaml.CSafeLoader)
     notes = {line: reasons[path] for path, line in _lines(root, ()) if path in reasons}
     old_lines, new_lines = old.splitlines(), new.splitlines()
@@ -121,9 +97,7 @@ def manifest(pod: Mapping[str, Any]) -> str:
     """The pod as YAML, its fields in the order in which they came."""
     # through JSON: aliases and unusual scalars are gone, and the two texts differ only where the pods do
     plain = orjson.loads(orjson.dumps(pod))
-    return yaml.dump(
-        plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000
-    )
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -158,20 +132,14 @@ def as_json(decision: Decision) -> dict[str, Any]:
                 "rule": change.rule,
                 "container": change.container,
                 "path": dotted(change.operation.path),
-                "before": None
-                if change.operation.before is UNSET
-                else change.operation.before,
+                "before": None if change.operation.before is UNSET else change.operation.before,
                 "after": change.after,
                 "why": change.why,
             }
             for change in decision.changes
         ],
-        "rejections": [
-            _finding(finding, rejection(finding)) for finding in decision.rejections
-        ],
-        "warnings": [
-            _finding(finding, warning(finding)) for finding in decision.warnings
-        ],
+        "rejections": [_finding(finding, rejection(finding)) for finding in decision.rejections],
+        "warnings": [_finding(finding, warning(finding)) for finding in decision.warnings],
         "patch": decision.patch,
         "pod": decision.pod,
     }

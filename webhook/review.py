@@ -74,29 +74,19 @@ def review(pod: Pod, settings: Settings, rules: Sequence[Rule] = RULES) -> Decis
             container = _container(view, edit.path)
             match edit:
                 case Reject():
-                    rejections.append(
-                        Finding(rule.id, container, edit.path, edit.reason, edit.detail)
-                    )
+                    rejections.append(Finding(rule.id, container, edit.path, edit.reason, edit.detail))
                 case Warn():
-                    warnings.append(
-                        Finding(rule.id, container, edit.path, edit.reason, edit.detail)
-                    )
+                    warnings.append(Finding(rule.id, container, edit.path, edit.reason, edit.detail))
                 case _:
                     operation = draft.apply(edit)
                     value = None if operation.op == "remove" else edit.value  # type: ignore[union-attr]
-                    changes.append(
-                        Change(rule.id, container, operation, value, edit.why)
-                    )
+                    changes.append(Change(rule.id, container, operation, value, edit.why))
         if len(changes) > changed:
             view = Pod(draft.pod)
-    return Decision(
-        is_promised, tuple(changes), tuple(rejections), tuple(warnings), draft.pod
-    )
+    return Decision(is_promised, tuple(changes), tuple(rejections), tuple(warnings), draft.pod)
 
 
 def _container(pod: Pod, path: Path) -> str | None:
     if len(path) < 3 or path[1] not in ("containers", "initContainers"):
         return None
-    return next(
-        container.name for container in pod.containers if container.path == path[:3]
-    )
+    return next(container.name for container in pod.containers if container.path == path[:3])

@@ -49,13 +49,9 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
     try:
         context.load_cert_chain(settings.tls_cert, settings.tls_key)
     except FileNotFoundError as error:
-        raise ServeError(
-            f"tls_cert {settings.tls_cert} or tls_key {settings.tls_key}: no such file"
-        ) from error
+        raise ServeError(f"tls_cert {settings.tls_cert} or tls_key {settings.tls_key}: no such file") from error
     except (OSError, ssl.SSLError) as error:
-        raise ServeError(
-            f"tls_cert {settings.tls_cert} and tls_key {settings.tls_key} are not a pair: {error}"
-        ) from error
+        raise ServeError(f"tls_cert {settings.tls_cert} and tls_key {settings.tls_key} are not a pair: {error}") from error
     return context
 
 
@@ -68,9 +64,7 @@ def _listen(host: str, port: int, setting: str) -> socket.socket:
     except OSError as error:
         listener.close()
         variable = f"DPDK_WEBHOOK_{setting.upper()}"
-        raise ServeError(
-            f"port {port} on {host} can't be used: {error.strerror}; choose another with {variable}"
-        ) from error
+        raise ServeError(f"port {port} on {host} can't be used: {error.strerror}; choose another with {variable}") from error
     listener.listen(2048)
     listener.setblocking(False)
     return listener
@@ -79,9 +73,7 @@ def _listen(host: str, port: int, setting: str) -> socket.socket:
 class _Server(uvicorn.Server):
     """uvicorn without signal handlers of its own: two of them share this process."""
 
-    def __init__(
-        self, config: uvicorn.Config, started: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None] = lambda: None) -> None:
         super().__init__(config)
         self._tell_started = started
 
@@ -94,12 +86,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(
-    settings: Settings,
-    context: ssl.SSLContext,
-    https: socket.socket,
-    health: socket.socket,
-) -> None:
+async def _serve(settings: Settings, context: ssl.SSLContext, https: socket.socket, health: socket.socket) -> None:
     readiness = Readiness()
     app = create_app(settings)
     add_health(app, readiness)
@@ -107,11 +94,7 @@ async def _serve(
 
     def ready() -> None:
         readiness.state = "ok"
-        _log.info(
-            "serving on https://%s:%d, health on http://%s:%d",
-            *https.getsockname()[:2],
-            *health.getsockname()[:2],
-        )
+        _log.info("serving on https://%s:%d, health on http://%s:%d", *https.getsockname()[:2], *health.getsockname()[:2])
 
     def end() -> None:
         ended.set()
@@ -127,9 +110,7 @@ async def _serve(
     beside = _Server(_config(create_health_app(readiness), None))
     loop = asyncio.get_running_loop()
     draining: list[asyncio.Task[None]] = []
-    loop.add_signal_handler(
-        signal.SIGTERM, lambda: draining.append(loop.create_task(drain()))
-    )
+    loop.add_signal_handler(signal.SIGTERM, lambda: draining.append(loop.create_task(drain())))
     loop.add_signal_handler(signal.SIGINT, end)
     side = loop.create_task(beside.serve([health]))
     await main.serve([https])

@@ -9,11 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from webhook.options import is_env_name, mount_path_problem, whole_pages_problem
 from webhook.pagesize import PageSize, PageSizeError, page_size
@@ -56,9 +52,7 @@ def _mount_path(path: str) -> str:
 
 def _env_name(name: str) -> str:
     if not is_env_name(name):
-        raise ValueError(
-            f"'{name}' is not a name that a shell can read, such as DPDK_EAL_ARGS"
-        )
+        raise ValueError(f"'{name}' is not a name that a shell can read, such as DPDK_EAL_ARGS")
     return name
 
 
@@ -67,9 +61,7 @@ def _amounts(amounts: Mapping[str, str]) -> Mapping[str, str]:
         try:
             problem = whole_pages_problem(page_size(name), parse(text))
         except PageSizeError as error:
-            raise ValueError(
-                f"no node advertises '{name}'; write {error.canonical or 'a size such as 2Mi'}"
-            ) from error
+            raise ValueError(f"no node advertises '{name}'; write {error.canonical or 'a size such as 2Mi'}") from error
         except QuantityError as error:
             raise ValueError(error.problem) from error
         if problem:
@@ -86,60 +78,31 @@ class Settings(BaseSettings):
     """Each field is a key of the YAML file, and with the prefix DPDK_WEBHOOK_ a variable of the environment, which wins."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        frozen=True,
-        extra="forbid",
-        coerce_numbers_to_str=True,
-        env_ignore_empty=False,
+        env_prefix=PREFIX, frozen=True, extra="forbid", coerce_numbers_to_str=True, env_ignore_empty=False
     )
 
     # the rules
-    default_cpu: OptionalAmount = Field(
-        "1", description="CPUs for a DPDK container that names none; empty: refuse it"
-    )
-    cpu_step: int = Field(
-        1,
-        ge=1,
-        le=1024,
-        description="whole CPUs come in multiples of this; 2 for full-pcpus-only with SMT",
-    )
-    max_cpu: int = Field(
-        1024,
-        ge=1,
-        description="more CPUs than this in one container are taken for a mistake",
-    )
-    other_cpu: Amount = Field(
-        "100m", description="CPUs for any other container that names none"
-    )
-    whole_cpus: Literal["dpdk", "all"] = Field(
-        "dpdk", description="which containers get whole CPUs"
-    )
-    default_memory: OptionalAmount = Field(
-        "", description="memory for a DPDK container that names none; empty: refuse it"
-    )
-    other_memory: Amount = Field(
-        "128Mi", description="memory for any other container that names none"
-    )
+    default_cpu: OptionalAmount = Field("1", description="CPUs for a DPDK container that names none; empty: refuse it")
+    cpu_step: int = Field(1, ge=1, le=1024, description="whole CPUs come in multiples of this; 2 for full-pcpus-only with SMT")
+    max_cpu: int = Field(1024, ge=1, description="more CPUs than this in one container are taken for a mistake")
+    other_cpu: Amount = Field("100m", description="CPUs for any other container that names none")
+    whole_cpus: Literal["dpdk", "all"] = Field("dpdk", description="which containers get whole CPUs")
+    default_memory: OptionalAmount = Field("", description="memory for a DPDK container that names none; empty: refuse it")
+    other_memory: Amount = Field("128Mi", description="memory for any other container that names none")
     default_hugepages: Annotated[Mapping[str, str], AfterValidator(_amounts)] = Field(
-        {},
-        description='page size to amount, such as {"2Mi": "1Gi"}, for a DPDK container that asks for none; empty: refuse it',
+        {}, description='page size to amount, such as {"2Mi": "1Gi"}, for a DPDK container that asks for none; empty: refuse it'
     )
     huge_dir: Annotated[str, AfterValidator(_mount_path)] = Field(
-        "/dev/hugepages",
-        description="where hugepages are mounted; -<size> is added where a pod has several sizes",
+        "/dev/hugepages", description="where hugepages are mounted; -<size> is added where a pod has several sizes"
     )
     eal_env: Annotated[str, AfterValidator(_env_name)] = Field(
         "DPDK_EAL_ARGS", description="the environment variable that carries --huge-dir"
     )
-    allow_user_namespaces: bool = Field(
-        False, description="let pods with hostUsers: false through"
-    )
+    allow_user_namespaces: bool = Field(False, description="let pods with hostUsers: false through")
 
     # the server; no field may be called `port`: a Service named dpdk-webhook makes Kubernetes set DPDK_WEBHOOK_PORT
     host: str = Field("0.0.0.0", description="the address to listen on")  # noqa: S104 - a pod listens on all of its own
-    tls_port: Port = Field(
-        8443, description="TLS: /mutate, /validate, /dry-run and the page"
-    )
+    tls_port: Port = Field(8443, description="TLS: /mutate, /validate, /dry-run and the page")
     health_port: Port = Field(8080, description="plain HTTP: /livez, /readyz")
     tls_cert: str = Field("", description="path of the served certificate chain, PEM")
     tls_key: str = Field("", description="path of its private key, PEM")
@@ -161,44 +124,26 @@ class Settings(BaseSettings):
         for name in ("default_cpu", "other_cpu"):
             amount = getattr(self, name)
             if amount and parse(amount).millis > self.max_cpu * 1000:
-                raise ValueError(
-                    f"{name} {amount} is above max_cpu {self.max_cpu}; raise max_cpu"
-                )
+                raise ValueError(f"{name} {amount} is above max_cpu {self.max_cpu}; raise max_cpu")
         if self.cpu_step > self.max_cpu:
-            raise ValueError(
-                f"cpu_step {self.cpu_step} is above max_cpu {self.max_cpu}; raise max_cpu"
-            )
+            raise ValueError(f"cpu_step {self.cpu_step} is above max_cpu {self.max_cpu}; raise max_cpu")
         if self.tls_port == self.health_port:
-            raise ValueError(
-                f"tls_port and health_port are both {self.tls_port}; give each its own"
-            )
+            raise ValueError(f"tls_port and health_port are both {self.tls_port}; give each its own")
         if bool(self.tls_cert) != bool(self.tls_key):
-            given, missing = (
-                ("tls_cert", "tls_key") if self.tls_cert else ("tls_key", "tls_cert")
-            )
+            given, missing = ("tls_cert", "tls_key") if self.tls_cert else ("tls_key", "tls_cert")
             raise ValueError(f"{given} is set and {missing} is not; set both")
         return self
 
     @cached_property
     def default_page_amounts(self) -> tuple[tuple[PageSize, Quantity], ...]:
         """default_hugepages, smallest size first."""
-        return tuple(
-            sorted(
-                (page_size(name), parse(text))
-                for name, text in self.default_hugepages.items()
-            )
-        )
+        return tuple(sorted((page_size(name), parse(text)) for name, text in self.default_hugepages.items()))
 
 
 def load(config: Path | None = None) -> Settings:
     """The settings from a YAML file and the environment; SettingsError with a line for every problem."""
-    unknown = [
-        name for name in os.environ if name.startswith(PREFIX) and _is_unknown(name)
-    ]
-    lines = [
-        _unknown_line(name, [PREFIX + field.upper() for field in Settings.model_fields])
-        for name in unknown
-    ]
+    unknown = [name for name in os.environ if name.startswith(PREFIX) and _is_unknown(name)]
+    lines = [_unknown_line(name, [PREFIX + field.upper() for field in Settings.model_fields]) for name in unknown]
     try:
         settings = Settings(**_file(config))
     except ValidationError as error:
@@ -208,11 +153,7 @@ def load(config: Path | None = None) -> Settings:
                 lines.append(_unknown_line(field, list(Settings.model_fields)))
             else:
                 message = problem["msg"].removeprefix("Value error, ")
-                lines.append(
-                    f"{field} ({PREFIX}{field.upper()}): {message}"
-                    if field
-                    else message
-                )
+                lines.append(f"{field} ({PREFIX}{field.upper()}): {message}" if field else message)
     if lines:
         raise SettingsError(tuple(lines))
     return settings
@@ -226,15 +167,11 @@ def _file(config: Path | None) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError((f"{config}: {error.strerror}",)) from error
     except yaml.YAMLError as error:
-        raise SettingsError(
-            (f"{config}: not YAML: {' '.join(str(error).split())}",)
-        ) from error
+        raise SettingsError((f"{config}: not YAML: {' '.join(str(error).split())}",)) from error
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise SettingsError(
-            (f"{config}: an object of settings is expected, such as default_cpu: 2",)
-        )
+        raise SettingsError((f"{config}: an object of settings is expected, such as default_cpu: 2",))
     return values
 
 
@@ -248,6 +185,4 @@ def _is_unknown(name: str) -> bool:
 
 def _unknown_line(name: str, known: list[str]) -> str:
     near = get_close_matches(name, known, n=1)
-    return f"{name}: there is no such setting" + (
-        f"; did you mean {near[0]}?" if near else ""
-    )
+    return f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")

@@ -28,13 +28,9 @@ class _Each:
         self.shape = shape
 
 
-_Shape = (
-    type | None | dict[str, Any] | list[Any] | _Each
-)  # None: anything; a list of one: a list of that
+_Shape = type | None | dict[str, Any] | list[Any] | _Each  # None: anything; a list of one: a list of that
 
-_AMOUNTS = _Each(
-    None
-)  # quantities: a string or a number, judged by the rules, which can name the container
+_AMOUNTS = _Each(None)  # quantities: a string or a number, judged by the rules, which can name the container
 _RESOURCES = {"requests": _AMOUNTS, "limits": _AMOUNTS}
 _CONTAINER = {
     "name": str,
@@ -50,23 +46,10 @@ _CONTAINER = {
         "runAsUser": int,
         "runAsNonRoot": bool,
     },
-    "volumeMounts": [
-        {
-            "name": str,
-            "mountPath": str,
-            "readOnly": bool,
-            "subPath": str,
-            "subPathExpr": str,
-        }
-    ],
+    "volumeMounts": [{"name": str, "mountPath": str, "readOnly": bool, "subPath": str, "subPathExpr": str}],
 }
 _POD = {
-    "metadata": {
-        "annotations": _Each(str),
-        "name": str,
-        "generateName": str,
-        "namespace": str,
-    },
+    "metadata": {"annotations": _Each(str), "name": str, "generateName": str, "namespace": str},
     "spec": {
         "containers": [_CONTAINER],
         "initContainers": [_CONTAINER],
@@ -86,21 +69,15 @@ def check_shape(raw: object, at: Path = ()) -> dict[str, Any]:
         raise Malformed(at, f"a Pod is expected, not {json_type(raw)}")
     for field, expected in (("apiVersion", "v1"), ("kind", "Pod")):
         if raw.get(field) not in (None, expected):
-            raise Malformed(
-                (*at, field), f"'{expected}' is expected, not {_show(raw[field])}"
-            )
+            raise Malformed((*at, field), f"'{expected}' is expected, not {_show(raw[field])}")
     _check(raw, _POD, at)
     spec = raw.get("spec")
     if spec is None:
         raise Malformed((*at, "spec"), "a pod needs it")
     if not spec.get("containers"):
-        raise Malformed(
-            (*at, "spec", "containers"), "a pod needs at least one container"
-        )
+        raise Malformed((*at, "spec", "containers"), "a pod needs at least one container")
     if len(spec["containers"]) + len(spec.get("initContainers") or ()) > CONTAINERS:
-        raise Malformed(
-            (*at, "spec", "containers"), f"more than {CONTAINERS} containers in one pod"
-        )
+        raise Malformed((*at, "spec", "containers"), f"more than {CONTAINERS} containers in one pod")
     return raw
 
 
@@ -144,13 +121,7 @@ def check_depth(value: object, at: Path = ()) -> None:
         below = {
             id(inner): inner
             for outer in level
-            for inner in (
-                outer.values()
-                if isinstance(outer, dict)
-                else outer
-                if isinstance(outer, list)
-                else ()
-            )
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
             if isinstance(inner, dict | list)
         }
         if not below:

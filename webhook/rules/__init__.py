@@ -7,17 +7,7 @@ from typing import Final, TypeAlias
 
 from webhook.edits import Edit
 from webhook.pod import Pod
-from webhook.rules import (
-    eal_env,
-    host_users,
-    hugepages,
-    ipc_lock,
-    opt_in,
-    options,
-    pod_resources,
-    resources,
-    windows,
-)
+from webhook.rules import eal_env, host_users, hugepages, ipc_lock, opt_in, options, pod_resources, resources, windows
 from webhook.settings import Settings
 
 Propose: TypeAlias = Callable[[Pod, Settings], Iterator[Edit]]
@@ -52,22 +42,10 @@ class Rule:
 
 def _rule(module: ModuleType) -> Rule:
     propose: Propose = module.propose
-    return Rule(
-        module.__name__.rpartition(".")[2], propose, (module.__doc__ or "").strip()
-    )
+    return Rule(module.__name__.rpartition(".")[2], propose, (module.__doc__ or "").strip())
 
 
 OPT_IN: Final = _rule(opt_in)
 RULES: Final = tuple(
-    _rule(module)
-    for module in (
-        options,
-        windows,
-        host_users,
-        pod_resources,
-        resources,
-        hugepages,
-        ipc_lock,
-        eal_env,
-    )
+    _rule(module) for module in (options, windows, host_users, pod_resources, resources, hugepages, ipc_lock, eal_env)
 )

@@ -36,62 +36,38 @@ def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
             named = [mount for mount in mounts if mount.size == wanted]
             if not named:
                 detail = f"container {container.name} has pages of {', '.join(str(mount.size) for mount in mounts)} only"
-                yield Reject(
-                    ("metadata", "annotations", "dpdk/huge-size"),
-                    "page size not requested",
-                    detail,
-                )
+                yield Reject(("metadata", "annotations", "dpdk/huge-size"), "page size not requested", detail)
                 continue
             chosen = named[0]
         elif len(mounts) > 1:
-            detail = (
-                f"--huge-dir names the {chosen.size} mount; choose with dpdk/huge-size"
-            )
+            detail = f"--huge-dir names the {chosen.size} mount; choose with dpdk/huge-size"
             yield Warn(container.at("volumeMounts"), "several page sizes", detail)
         yield from _command_line(container, name, chosen, mounts)
 
 
-def _command_line(
-    container: Container, name: str, chosen: Mount, mounts: list[Mount]
-) -> Iterator[Edit]:
+def _command_line(container: Container, name: str, chosen: Mount, mounts: list[Mount]) -> Iterator[Edit]:
     """A command line that settles the matter itself leaves nothing for the variable to say."""
     line = " ".join(container.command_line)
     path = container.at("args" if container.raw.get("args") else "command")
     paths = _HUGE_DIR.findall(line)
     for directory in paths:
         if "$" in directory:
-            yield Warn(
-                path,
-                "--huge-dir in the command line",
-                "it depends on a variable; check that it is a hugepage mount",
-            )
+            yield Warn(path, "--huge-dir in the command line", "it depends on a variable; check that it is a hugepage mount")
         elif not _is_mount(directory, mounts):
             detail = f"{shown(directory) or 'it'} is not a hugepage mount of this container; write {chosen.path}"
             yield Reject(path, "--huge-dir elsewhere", detail)
             return
     bypass = _NO_HUGE_DIR.search(line)
     if bypass:
-        yield Warn(
-            path, f"--{bypass[1]} in the command line", _bypassed(bypass[1], name)
-        )
+        yield Warn(path, f"--{bypass[1]} in the command line", _bypassed(bypass[1], name))
     elif paths:
-        yield Warn(
-            path,
-            "--huge-dir in the command line",
-            f"{name} is not injected: EAL takes the option once",
-        )
+        yield Warn(path, "--huge-dir in the command line", f"{name} is not injected: EAL takes the option once")
     else:
         yield from _variable(container, name, chosen, mounts)
 
 
-def _variable(
-    container: Container, name: str, chosen: Mount, mounts: list[Mount]
-) -> Iterator[Edit]:
-    found = [
-        (index, entry)
-        for index, entry in enumerate(container.env)
-        if entry.get("name") == name
-    ]
+def _variable(container: Container, name: str, chosen: Mount, mounts: list[Mount]) -> Iterator[Edit]:
+    found = [(index, entry) for index, entry in enumerate(container.env) if entry.get("name") == name]
     option = f"--huge-dir={chosen.path}"
     if not found:
         if container.raw.get("envFrom"):
@@ -112,18 +88,12 @@ def _variable(
         yield from _value(entry, (*path, "value"), option, name, mounts)
 
 
-def _value(
-    entry: Any, path: tuple[str | int, ...], option: str, name: str, mounts: list[Mount]
-) -> Iterator[Edit]:
+def _value(entry: Any, path: tuple[str | int, ...], option: str, name: str, mounts: list[Mount]) -> Iterator[Edit]:
     value: str = entry.get("value") or ""
     paths = _HUGE_DIR.findall(value)
     bypass = _NO_HUGE_DIR.search(value)
     if len(paths) > 1:
-        yield Reject(
-            path,
-            "--huge-dir twice",
-            f"a second one is fatal from DPDK 25.11 on; keep {option}",
-        )
+        yield Reject(path, "--huge-dir twice", f"a second one is fatal from DPDK 25.11 on; keep {option}")
     elif paths and not _is_mount(paths[0], mounts):
         detail = f"{shown(paths[0]) or 'it'} is not a hugepage mount of this container; write {option}"
         yield Reject(path, "--huge-dir elsewhere", detail)

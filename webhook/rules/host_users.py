@@ -16,7 +16,5 @@ from webhook.settings import Settings
 
 def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
     if pod.spec.get("hostUsers") is False and not settings.allow_user_namespaces:
-        detail = (
-            "IPC_LOCK is not effective in a user namespace; remove hostUsers: false"
-        )
+        detail = "IPC_LOCK is not effective in a user namespace; remove hostUsers: false"
         yield Reject(("spec", "hostUsers"), "user namespace", detail)

@@ -21,35 +21,15 @@ def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
     yield from planned.problems
     yield from planned.notes
     for page in planned.pages:
-        why = (
-            "hugepages need requests equal to limits"
-            if page.asked
-            else "the amount that the pod or the site gives"
-        )
-        for side, given in (
-            ("limits", page.container.limits),
-            ("requests", page.container.requests),
-        ):
+        why = "hugepages need requests equal to limits" if page.asked else "the amount that the pod or the site gives"
+        for side, given in (("limits", page.container.limits), ("requests", page.container.requests)):
             # a 0 counts as unset; what the container asks for on this side is equal already, or the plan has a problem
             if not page.asked or given.get(page.size.resource) is None:
-                yield Set(
-                    page.container.at("resources", side, page.size.resource),
-                    str(page.amount),
-                    why,
-                )
+                yield Set(page.container.at("resources", side, page.size.resource), str(page.amount), why)
     for mount in planned.mounts:
         if not mount.has_volume:
-            volume = {
-                "name": mount.volume,
-                "emptyDir": {"medium": f"HugePages-{mount.size}"},
-            }
-            yield Append(
-                ("spec", "volumes"), volume, "DPDK maps its memory from this volume"
-            )
+            volume = {"name": mount.volume, "emptyDir": {"medium": f"HugePages-{mount.size}"}}
+            yield Append(("spec", "volumes"), volume, "DPDK maps its memory from this volume")
         if not mount.is_mounted:
             entry = {"name": mount.volume, "mountPath": mount.path}
-            yield Append(
-                mount.container.at("volumeMounts"),
-                entry,
-                "EAL creates its files in this hugetlbfs mount",
-            )
+            yield Append(mount.container.at("volumeMounts"), entry, "EAL creates its files in this hugetlbfs mount")

@@ -18,9 +18,7 @@ def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
     for container in pod.dpdk_containers:
         if container.security_context.get("privileged"):
             path = container.at("securityContext", "privileged")
-            yield Warn(
-                path, "privileged", "it has every capability; DPDK needs IPC_LOCK only"
-            )
+            yield Warn(path, "privileged", "it has every capability; DPDK needs IPC_LOCK only")
             continue
         yield from _capability(container)
         yield from _non_root(pod, container)
@@ -41,39 +39,19 @@ def _capability(container: Container) -> Iterator[Edit]:
         return
     if "CAP_IPC_LOCK" in add:
         where = (*path, "add", add.index("CAP_IPC_LOCK"))
-        yield Warn(
-            where,
-            "CAP_ prefix",
-            "containerd ignores CAP_IPC_LOCK; IPC_LOCK is added beside it",
-        )
-    yield Append(
-        (*path, "add"), "IPC_LOCK", "pages are locked so that devices can reach them"
-    )
+        yield Warn(where, "CAP_ prefix", "containerd ignores CAP_IPC_LOCK; IPC_LOCK is added beside it")
+    yield Append((*path, "add"), "IPC_LOCK", "pages are locked so that devices can reach them")
 
 
 def _non_root(pod: Pod, container: Container) -> Iterator[Edit]:
     """The container's own settings beat the pod's, one by one."""
     own, shared = container.security_context, pod.security_context
-    user = (
-        own.get("runAsUser")
-        if own.get("runAsUser") is not None
-        else shared.get("runAsUser")
-    )
-    must = (
-        own.get("runAsNonRoot")
-        if own.get("runAsNonRoot") is not None
-        else shared.get("runAsNonRoot")
-    )
+    user = own.get("runAsUser") if own.get("runAsUser") is not None else shared.get("runAsUser")
+    must = own.get("runAsNonRoot") if own.get("runAsNonRoot") is not None else shared.get("runAsNonRoot")
     if not user and (user == 0 or not must):
         return
     path = container.at("securityContext")
-    yield Warn(
-        path,
-        "not root",
-        "IPC_LOCK is in the bounding set only: the binary needs file capabilities",
-    )
+    yield Warn(path, "not root", "IPC_LOCK is in the bounding set only: the binary needs file capabilities")
     if shared.get("fsGroup") is None:
         detail = "hugetlbfs is writable by root only; set spec.securityContext.fsGroup"
-        yield Warn(
-            ("spec", "securityContext", "fsGroup"), "not root, no fsGroup", detail
-        )
+        yield Warn(("spec", "securityContext", "fsGroup"), "not root, no fsGroup", detail)

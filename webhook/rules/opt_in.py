@@ -21,13 +21,7 @@ def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
     value = pod.annotations.get(ANNOTATION) or ""
     path = ("metadata", "annotations", ANNOTATION)
     if pod.is_annotated and pod.is_mirror:
-        detail = (
-            "the kubelet runs its own file, not this object; write the fields there"
-        )
+        detail = "the kubelet runs its own file, not this object; write the fields there"
         yield Warn(("metadata", "annotations", MIRROR), "static pod left alone", detail)
     elif value != "true" and value.strip().lower() in _NEAR:
-        yield Warn(
-            path,
-            "not opted in",
-            f"the value is '{shown(value, 20)}'; only \"true\" turns it on",
-        )
+        yield Warn(path, "not opted in", f"the value is '{shown(value, 20)}'; only \"true\" turns it on")

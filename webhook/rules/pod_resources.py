@@ -24,6 +24,4 @@ def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
         detail = "they keep the CPU manager from giving exclusive CPUs; move them into the containers' resources"
         yield Reject(_PATH, "pod-level resources", detail)
     else:
-        yield Remove(
-            _PATH, "empty pod-level resources turn a Guaranteed pod into BestEffort"
-        )
+        yield Remove(_PATH, "empty pod-level resources turn a Guaranteed pod into BestEffort")

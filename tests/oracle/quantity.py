@@ -3,8 +3,8 @@
     quantity ::= sign? number suffix?     number ::= digits | digits.digits | digits. | .digits
     suffix   ::= Ki Mi Gi Ti Pi Ei | n u m k M G T P E | (e|E) sign? digits
 
-JSON numbers are read by their text, as the API server does, and null is zero. What lies between two nanos is rounded
-away from zero, as `ParseQuantity` does.
+JSON numbers are read by their text, as the API server does, and null is zero. What lies between two thousandths is rounded
+away from zero: the API server's defaulting does that to every resource of a pod (`SetDefaults_ResourceList`).
 """
 
 import re
@@ -21,7 +21,7 @@ DECIMAL: Final = {
     for unit, power in {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}.items()
 }
 LONGEST: Final = 128  # characters; a number nobody writes by hand is refused before any arithmetic
-NANO: Final = Fraction(1, 10**9)
+MILLI: Final = Fraction(1, 10**3)
 
 
 class UnreadableError(ValueError):
@@ -49,7 +49,7 @@ def parse(value: object) -> Fraction:
         factor = Fraction(10) ** int(suffix[1:])
     whole, _, fraction = match["number"].partition(".")
     size = Fraction(int(whole + fraction or "0"), 10 ** len(fraction)) * factor
-    size = -(-size // NANO) * NANO
+    size = -(-size // MILLI) * MILLI
     return -size if match["sign"] == "-" else size
 
 

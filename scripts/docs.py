@@ -1,0 +1,58 @@
+"""Write the generated parts of README.md anew: the tables of rules and of settings (`make docs`)."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from webhook.rules import OPT_IN, RULES
+from webhook.settings import PREFIX, Settings
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def rules_table() -> str:
+    """A row a rule, from the spec cards."""
+    rows = [
+        f"| `{rule.id}` | {_cell(rule.promise)} | {_cell(rule.part('Writes'))} | {_cell(rule.part('Rejects when'))} |"
+        for rule in (OPT_IN, *RULES)
+    ]
+    return "\n".join(["| rule | promise | writes | rejects when |", "| --- | --- | --- | --- |", *rows])
+
+
+def settings_table() -> str:
+    """A row a setting, from the fields of Settings."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = str(field.default) if field.default not in ("", {}) else ""
+        rows.append(f"| `{name}` | `{PREFIX}{name.upper()}` | {f'`{default}`' if default else ''} | {_cell(field.description or '')} |")
+    return "\n".join(["| key | variable | default | meaning |", "| --- | --- | --- | --- |", *rows])
+
+
+def _cell(text: str) -> str:
+    """Markdown takes <size> for a tag, except in code."""
+    parts = text.replace("|", "\\|").split("`")
+    return "`".join(part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(parts))
+
+
+PARTS: dict[str, Callable[[], str]] = {"rules": rules_table, "settings": settings_table}
+
+
+def generate(text: str) -> str:
+    """The text with everything between `<!-- generated: NAME -->` and `<!-- end -->` made anew."""
+    for name, table in PARTS.items():
+        pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text, count = pattern.subn(lambda match, table=table: f"{match[1]}{table()}\n{match[2]}", text)  # type: ignore[misc]
+        if count != 1:
+            raise ValueError(f"README.md has {count} places for the table of {name}, not 1")
+    return text
+
+
+def main() -> int:
+    """Write README.md."""
+    README.write_text(generate(README.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

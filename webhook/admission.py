@@ -80,10 +80,11 @@ def _check_kind(request: dict[str, Any]) -> None:
     if not isinstance(kind, dict):
         raise BadReview(("request", "kind"), f"an object is expected, not {json_type(kind)}")
     for field, expected in (("group", ""), ("version", "v1"), ("kind", "Pod")):
-        if (kind.get(field) or "") != expected:
-            raise BadReview(("request", "kind", field), f"'{expected}' is expected, not {_show(kind.get(field))}")
-    if request.get("subResource"):
-        raise BadReview(("request", "subResource"), f"pods are expected, not their {_show(request['subResource'])}")
+        value = kind.get(field)
+        if value != expected and not (field == "group" and value is None):
+            raise BadReview(("request", "kind", field), f"'{expected}' is expected, not {_show(value)}")
+    if request.get("subResource") not in (None, ""):
+        raise BadReview(("request", "subResource"), f"a review of pods is expected, not of {_show(request['subResource'])}")
 
 
 def _annotations(old: object) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The routes. They know HTTP and no rule."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
@@ -8,6 +9,7 @@ from typing import Any
 import jsonpatch
 import orjson
 from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -45,13 +47,22 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("dpdk-webhook"),
         docs_url=None,  # its page loads scripts from elsewhere; /openapi.json serves whoever wants them
         redoc_url=None,
+        redirect_slashes=False,  # never a 3xx: an API server that follows one can be sent anywhere (CVE-2020-8561)
     )
     # raw bytes to raw bytes: models and dependency injection would double the cost of the two routes that pods wait for
     app.router.routes.append(Route("/mutate", _Admission(admission.mutate, settings), methods=["POST"]))
     app.router.routes.append(Route("/validate", _Admission(admission.validate, settings), methods=["POST"]))
     app.add_exception_handler(Malformed, _bad_request)
     app.add_exception_handler(BodyTooLarge, _too_large)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _own_bug)
+    one_at_a_time = asyncio.Lock()
+
+    async def aside(work: Callable[[bytes, Settings], Response], request: Request) -> Response:
+        """What people ask for, one at a time in a thread: a manifest that takes a second must not hold up admission."""
+        body = await _body(request)
+        async with one_at_a_time:
+            return await asyncio.to_thread(work, body, settings)
 
     @app.post(
         "/dry-run",
@@ -60,11 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     async def dry_run(request: Request) -> Response:
         """A Pod manifest in, JSON or YAML; the Decision out: changes, rejections, warnings, patch, the pod as it would be."""
-        pod = read_pod(await _body(request))
-        decision = review(pod, settings)
-        if jsonpatch.JsonPatch(decision.patch).apply(pod.raw) != decision.pod:
-            raise AssertionError("the recorded patch does not give the recorded pod")
-        return _json(report.as_json(decision))
+        return await aside(_dry_run, request)
 
     @app.get("/rules")
     async def rules() -> Response:
@@ -79,14 +86,14 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.post("/", include_in_schema=False)
     async def answer(request: Request) -> Response:
-        return Response(page.answer(await _body(request), settings), media_type="text/html")
+        return await aside(_page, request)
 
     return app
 
 
 def create_health_app(readiness: Readiness) -> FastAPI:
     """/livez and /readyz, for the kubelet, over plain HTTP."""
-    app = FastAPI(openapi_url=None)
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
     add_health(app, readiness)
     return app
 
@@ -122,6 +129,18 @@ class _Admission:
         await response(scope, receive, send)
 
 
+def _dry_run(body: bytes, settings: Settings) -> Response:
+    pod = read_pod(body)
+    decision = review(pod, settings)
+    if jsonpatch.JsonPatch(decision.patch).apply(pod.raw) != decision.pod:
+        raise AssertionError("the recorded patch does not give the recorded pod")
+    return _json(report.as_json(decision))
+
+
+def _page(body: bytes, settings: Settings) -> Response:
+    return Response(page.answer(body, settings), media_type="text/html")
+
+
 async def _body(request: Request) -> bytes:
     """The body, up to its limit; nothing beyond is kept."""
     declared = request.headers.get("content-length", "0")
@@ -148,6 +167,11 @@ async def _bad_request(request: Request, error: Exception) -> Response:
 async def _too_large(request: Request, error: Exception) -> Response:
     # the rest of the body is still on its way: this connection can't carry another request
     return Response(f"{error}\n", 413, media_type="text/plain", headers={"connection": "close"})
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """Nobody is left to read this; without it the server would log a traceback for a client that went away."""
+    return Response(status_code=400)
 
 
 async def _own_bug(request: Request, error: Exception) -> Response:

@@ -26,10 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
     except SettingsError as error:
         for line in error.lines:
-            print(f"dpdk-webhook: settings: {line}", file=sys.stderr)
+            print(f"{_name()}: settings: {line}", file=sys.stderr)
         return UNUSABLE
     except (Malformed, _InputError) as error:
-        print(f"dpdk-webhook: {options.filename}: {error}", file=sys.stderr)
+        print(f"{_name()}: {options.filename}: {error}", file=sys.stderr)
         return UNUSABLE
     return status
 
@@ -38,8 +38,13 @@ class _InputError(Exception):
     pass
 
 
+def _name() -> str:
+    """What the user typed: kubectl starts kubectl-dpdk for `kubectl dpdk`."""
+    return "kubectl dpdk" if Path(sys.argv[0]).name == "kubectl-dpdk" else "dpdk-webhook"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dpdk-webhook", description='Pods that say dpdk: "true" run DPDK properly.')
+    parser = argparse.ArgumentParser(prog=_name(), description='Pods that say dpdk: "true" run DPDK properly.')
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="answer the API server's admission reviews")
@@ -76,7 +81,7 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         serve(settings)
     except ServeError as error:
-        print(f"dpdk-webhook: {error}", file=sys.stderr)
+        print(f"{_name()}: {error}", file=sys.stderr)
         return UNUSABLE
     return OK
 
@@ -110,7 +115,7 @@ def _rendered(output: str, pod: Pod, decision: Decision) -> str:
         case "diff":
             return "\n".join([report.diff(pod.raw, decision), *report.findings(decision)])
         case "yaml":
-            return report.manifest(decision.pod)
+            return report.manifest(decision.pod).rstrip("\n")
         case _:
             return report.text(decision) or ("compliant" if decision.is_promised else 'left alone: no annotation dpdk: "true"')
 

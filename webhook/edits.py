@@ -114,9 +114,8 @@ class Draft:
                 return self._insert(path, value, front=False)
             case Prepend(path=path, value=value):
                 return self._insert(path, value, front=True)
-            case Remove(path=path):
-                parent, key = self._parent(path)
-                return Operation("remove", path, None, path, parent.pop(key))
+            case _:
+                return self._remove(edit.path)
 
     def _put(self, target: Path, path: Path, value: Any) -> Operation:
         """Set `target`, or the highest missing member above it to objects that lead down to it."""
@@ -126,9 +125,14 @@ class Draft:
         for part in reversed(target[depth + 1 :]):
             value = {part: value}
         parent[key] = value
-        # a null member counts as missing: "add" is right for both, while "replace" needs a value
-        op: Literal["add", "replace"] = "add" if before is None else "replace"
+        # a null member counts as missing: "add" is right for both, while "replace" needs a value; in a list it would insert
+        op: Literal["add", "replace"] = "add" if before is None and isinstance(parent, dict) else "replace"
         return Operation(op, target[: depth + 1], value, path, UNSET if before is None else before)
+
+    def _remove(self, path: Path) -> Operation:
+        """Remove the member, or the null above it."""
+        parent, depth = self._writable(path)
+        return Operation("remove", path[: depth + 1], None, path, parent.pop(path[depth]))
 
     def _insert(self, path: Path, value: Any, *, front: bool) -> Operation:
         if self._get(path) is None:
@@ -146,10 +150,6 @@ class Draft:
             if value is None:
                 return None
         return value
-
-    def _parent(self, path: Path) -> tuple[Any, str | int]:
-        parent, depth = self._writable(path)
-        return parent, path[depth]
 
     def _writable(self, path: Path) -> tuple[Any, int]:
         """The deepest existing parent on the way to `path`, safe to write to, and how many parts of `path` lead to it."""

@@ -4,12 +4,14 @@ Two rules stand on this plan: one writes it, the other names a mount of it to EA
 the same before and after either of them wrote, so that their order does not matter.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, count
+from posixpath import normpath
 from typing import Any
 
 from webhook.edits import Reject, Warn
-from webhook.options import whole_pages_problem
+from webhook.options import mount_path_problem, whole_pages_problem
 from webhook.pagesize import PageSize, PageSizeError, medium_size, page_size
 from webhook.path import Path, shown
 from webhook.pod import HUGEPAGES, Container, Pod
@@ -49,7 +51,7 @@ class Plan:
     notes: tuple[Warn, ...]
 
     def of(self, container: Container) -> list[Mount]:
-        """One DPDK container's mounts, smallest page size first."""
+        """One DPDK container's mounts, smallest page size first, then in the container's order."""
         return [mount for mount in self.mounts if mount.container.path == container.path]
 
 
@@ -200,28 +202,36 @@ class _Planner:
                 else:
                     self._add(container, page.size, names)
 
-    def _keep(self, container: Container, size: PageSize, mounted: list[tuple[int, Any]]) -> None:
-        """The first read-write mount is the one; EAL can't create its files in a read-only one."""
-        index, mount = next(((i, m) for i, m in mounted if not m.get("readOnly")), mounted[0])
-        path, name = container.at("volumeMounts", index), mount.get("name") or ""
+    def _keep(self, container: Container, size: PageSize, mounted: list[tuple[int, Mapping[str, Any]]]) -> None:
+        for index, mount in mounted:
+            self._keep_one(container, size, mount, container.at("volumeMounts", index))
+        base = self.pod.options.huge_dir
+        if base is not None and mounted[0][1].get("mountPath") not in (base, f"{base}-{size}"):
+            detail = f"container {container.name} has hugepages mounted already; that mount stands"
+            self.notes.append(Warn(("metadata", "annotations", "dpdk/huge-dir"), "option not used", detail))
+
+    def _keep_one(self, container: Container, size: PageSize, mount: Mapping[str, Any], path: Path) -> None:
+        name, directory = mount.get("name") or "", mount.get("mountPath") or ""
+        # a trailing slash is the only oddity that EAL overlooks
+        unusable = mount_path_problem(directory.rstrip("/"))
         if mount.get("readOnly"):
-            detail = f"EAL creates files in {shown(mount.get('mountPath') or '')}; remove readOnly"
+            detail = f"EAL creates files in {shown(directory)}; remove readOnly"
             self.problems.append(Reject((*path, "readOnly"), "hugepages mounted read-only", detail))
             return
-        self.mounts.append(Mount(container, size, mount.get("mountPath") or "", name, is_mounted=True, has_volume=True))
+        if unusable:
+            detail = f"'{shown(directory)}' {unusable}; write a path such as /dev/hugepages"
+            self.problems.append(Reject((*path, "mountPath"), "mount path that EAL can't use", detail))
+            return
+        self.mounts.append(Mount(container, size, directory, name, is_mounted=True, has_volume=True))
         for field in ("subPath", "subPathExpr"):
             if mount.get(field):
-                detail = "EAL's files land in a directory of the hugetlbfs, not at its root"
+                detail = "EAL's files land in a directory below its root"
                 self.notes.append(Warn((*path, field), "hugepages mounted by subPath", detail))
         sharing = [other.name for other in self.pod.dpdk_containers if any(m.get("name") == name for m in other.mounts)]
         if len(sharing) > 1 and name not in self._shared:
             self._shared.add(name)
             detail = f"volume {shown(name, 40)}: give each DPDK process its own --file-prefix"
             self.notes.append(Warn((*path, "name"), "hugepage volume shared", detail))
-        base = self.pod.options.huge_dir
-        if base is not None and mount.get("mountPath") not in (base, f"{base}-{size}"):
-            detail = f"container {container.name} has hugepages mounted already; that mount stands"
-            self.notes.append(Warn(("metadata", "annotations", "dpdk/huge-dir"), "option not used", detail))
 
     def _add(self, container: Container, size: PageSize, fitting: set[str]) -> None:
         base = self.pod.options.huge_dir or self.settings.huge_dir
@@ -246,7 +256,7 @@ class _Planner:
         taken = {volume.get("name") for volume in self.pod.volumes} | {mount.volume for mount in self.mounts}
         taken |= {mount.get("name") for container in self.pod.containers for mount in container.mounts}
         base = f"{HUGEPAGES}{size}".lower()
-        return next(name for name in (base, *(f"{base}-{number}" for number in range(2, 9_999))) if name not in taken)
+        return next(name for name in chain((base,), (f"{base}-{number}" for number in count(2))) if name not in taken)
 
 
 def _amount(value: object) -> Quantity | None:
@@ -265,4 +275,4 @@ def _overlap(ours: str, theirs: str) -> str | None:
 
 
 def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part not in ("", ".")]
+    return [part for part in normpath(f"/{path}").split("/") if part]

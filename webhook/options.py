@@ -17,7 +17,7 @@ _HUGEPAGES: Final = "dpdk/hugepages-"
 KEYS: Final = ("containers", "eal-env", "huge-dir", "huge-size", "hugepages-1Gi", "hugepages-2Mi", "whole-cpus")
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,253}", re.ASCII)
-_MOUNT_PATH = re.compile(r"(/[^/\s:]+)+")
+_MOUNT_PATH = re.compile(r"""(/[^/\s:'"$]+)+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def mount_path_problem(path: str) -> str | None:
     if path == "/":
         return "is the root"
     if not path.isprintable() or not _MOUNT_PATH.fullmatch(path):
-        return "has a blank, a colon, an empty part or a trailing slash"
+        return "has a blank, a colon, a quote, a $, an empty part or a trailing slash"
     if {".", ".."} & set(path.split("/")):
         return "has a part . or .."
     return None

@@ -36,7 +36,7 @@ _PAGE = """\
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem }}
 textarea, pre {{ font: 14px/1.4 ui-monospace, monospace; width: 100%; box-sizing: border-box; padding: .8rem }}
-pre {{ background: #f6f6f4; overflow: auto }}
+pre {{ background: #f6f6f4; white-space: pre-wrap; overflow-wrap: anywhere }}
 ins {{ background: #d9f2dc; text-decoration: none }}
 del {{ background: #f8dcd9; text-decoration: none }}
 button {{ font: inherit; padding: .3rem 1.2rem; margin: .5rem 0 }}

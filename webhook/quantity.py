@@ -101,11 +101,13 @@ def _parse(text: str) -> Quantity:
         power = _DECIMAL[match["decimal"]]
     power -= len(fraction)
     millis = numerator * 10**power if power >= 0 else -(-numerator // 10**-power)
+    if millis >= 10**_DIGITS:
+        raise QuantityError(f"'{shown(text)}' is too large for an amount")
     return Quantity(-millis if match["sign"] == "-" else millis, form)
 
 
 def _refuse_long(text: str) -> Quantity:
-    raise QuantityError(f"'{shown(text, 20)}' has more than {_DIGITS} digits")
+    raise QuantityError(f"'{shown(text, 20)}' is too long: a quantity has at most {_DIGITS} digits")
 
 
 def json_type(value: object) -> str:

@@ -47,12 +47,19 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except FileNotFoundError as error:
-        raise ServeError(f"tls_cert {settings.tls_cert} or tls_key {settings.tls_key}: no such file") from error
-    except (OSError, ssl.SSLError) as error:
-        raise ServeError(f"tls_cert {settings.tls_cert} and tls_key {settings.tls_key} are not a pair: {error}") from error
+        # without a function OpenSSL would ask a terminal for the passphrase, and wait
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password=_no_passphrase)
+    except ssl.SSLError as error:
+        problem = (error.reason or "no PEM in one of them").replace("_", " ").lower()
+        raise ServeError(f"tls_cert {settings.tls_cert} and tls_key {settings.tls_key} are not a pair: {problem}") from error
+    except OSError as error:
+        problem = (error.strerror or str(error)).lower()
+        raise ServeError(f"tls_cert {settings.tls_cert} or tls_key {settings.tls_key} can't be read: {problem}") from error
     return context
+
+
+def _no_passphrase() -> str:
+    raise ServeError("tls_key is encrypted; give a key without a passphrase")
 
 
 def _listen(host: str, port: int, setting: str) -> socket.socket:
@@ -100,6 +107,12 @@ async def _serve(settings: Settings, context: ssl.SSLContext, https: socket.sock
         ended.set()
         main.should_exit = True
 
+    def end_now() -> None:
+        end()
+        # closing one waits for the peer to close too, for as long as FINISH: an idle client that doesn't read keeps us here
+        for connection in list(main.server_state.connections):
+            connection.transport.abort()
+
     async def drain() -> None:
         readiness.state = "draining"
         with contextlib.suppress(TimeoutError):
@@ -111,7 +124,7 @@ async def _serve(settings: Settings, context: ssl.SSLContext, https: socket.sock
     loop = asyncio.get_running_loop()
     draining: list[asyncio.Task[None]] = []
     loop.add_signal_handler(signal.SIGTERM, lambda: draining.append(loop.create_task(drain())))
-    loop.add_signal_handler(signal.SIGINT, end)
+    loop.add_signal_handler(signal.SIGINT, end_now)
     side = loop.create_task(beside.serve([health]))
     await main.serve([https])
     ended.set()

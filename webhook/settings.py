@@ -7,15 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-import yaml
+import pydantic_settings
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from webhook.manifest import read_yaml
 from webhook.options import is_env_name, mount_path_problem, whole_pages_problem
 from webhook.pagesize import PageSize, PageSizeError, page_size
 from webhook.quantity import Quantity, QuantityError, parse
+from webhook.shape import Malformed
 
 PREFIX: Final = "DPDK_WEBHOOK_"
+_HUGEPAGES: Final = PREFIX + "DEFAULT_HUGEPAGES"
 
 
 class SettingsError(ValueError):
@@ -82,30 +85,35 @@ class Settings(BaseSettings):
     )
 
     # the rules
-    default_cpu: OptionalAmount = Field("1", description="CPUs for a DPDK container that names none; empty: refuse it")
-    cpu_step: int = Field(1, ge=1, le=1024, description="whole CPUs come in multiples of this; 2 for full-pcpus-only with SMT")
-    max_cpu: int = Field(1024, ge=1, description="more CPUs than this in one container are taken for a mistake")
-    other_cpu: Amount = Field("100m", description="CPUs for any other container that names none")
-    whole_cpus: Literal["dpdk", "all"] = Field("dpdk", description="which containers get whole CPUs")
-    default_memory: OptionalAmount = Field("", description="memory for a DPDK container that names none; empty: refuse it")
-    other_memory: Amount = Field("128Mi", description="memory for any other container that names none")
+    default_cpu: OptionalAmount = Field(default="1", description="CPUs for a DPDK container that names none; empty: refuse it")
+    cpu_step: int = Field(
+        default=1, ge=1, le=1024, description="whole CPUs come in multiples of this; 2 for full-pcpus-only with SMT"
+    )
+    max_cpu: int = Field(default=1024, ge=1, description="more CPUs than this in one container are taken for a mistake")
+    other_cpu: Amount = Field(default="100m", description="CPUs for any other container that names none")
+    whole_cpus: Literal["dpdk", "all"] = Field(default="dpdk", description="which containers get whole CPUs")
+    default_memory: OptionalAmount = Field(
+        default="", description="memory for a DPDK container that names none; empty: refuse it"
+    )
+    other_memory: Amount = Field(default="128Mi", description="memory for any other container that names none")
     default_hugepages: Annotated[Mapping[str, str], AfterValidator(_amounts)] = Field(
-        {}, description='page size to amount, such as {"2Mi": "1Gi"}, for a DPDK container that asks for none; empty: refuse it'
+        default={},
+        description='page size to amount, such as {"2Mi": "1Gi"}, for a DPDK container that asks for none; empty: refuse it',
     )
     huge_dir: Annotated[str, AfterValidator(_mount_path)] = Field(
-        "/dev/hugepages", description="where hugepages are mounted; -<size> is added where a pod has several sizes"
+        default="/dev/hugepages", description="where hugepages are mounted; -<size> is added where a pod has several sizes"
     )
     eal_env: Annotated[str, AfterValidator(_env_name)] = Field(
-        "DPDK_EAL_ARGS", description="the environment variable that carries --huge-dir"
+        default="DPDK_EAL_ARGS", description="the environment variable that carries --huge-dir"
     )
-    allow_user_namespaces: bool = Field(False, description="let pods with hostUsers: false through")
+    allow_user_namespaces: bool = Field(default=False, description="let pods with hostUsers: false through")
 
     # the server; no field may be called `port`: a Service named dpdk-webhook makes Kubernetes set DPDK_WEBHOOK_PORT
-    host: str = Field("0.0.0.0", description="the address to listen on")  # noqa: S104 - a pod listens on all of its own
-    tls_port: Port = Field(8443, description="TLS: /mutate, /validate, /dry-run and the page")
-    health_port: Port = Field(8080, description="plain HTTP: /livez, /readyz")
-    tls_cert: str = Field("", description="path of the served certificate chain, PEM")
-    tls_key: str = Field("", description="path of its private key, PEM")
+    host: str = Field(default="0.0.0.0", description="the address to listen on")  # noqa: S104 - a pod listens on all of its own
+    tls_port: Port = Field(default=8443, description="TLS: /mutate, /validate, /dry-run and the page")
+    health_port: Port = Field(default=8080, description="plain HTTP: /livez, /readyz")
+    tls_cert: str = Field(default="", description="path of the served certificate chain, PEM")
+    tls_key: str = Field(default="", description="path of its private key, PEM")
 
     @classmethod
     def settings_customise_sources(
@@ -121,17 +129,20 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
-        for name in ("default_cpu", "other_cpu"):
-            amount = getattr(self, name)
-            if amount and parse(amount).millis > self.max_cpu * 1000:
-                raise ValueError(f"{name} {amount} is above max_cpu {self.max_cpu}; raise max_cpu")
+        problems = [
+            f"{name} {amount} is above max_cpu {self.max_cpu}; raise max_cpu"
+            for name, amount in (("default_cpu", self.default_cpu), ("other_cpu", self.other_cpu))
+            if amount and parse(amount).millis > self.max_cpu * 1000
+        ]
         if self.cpu_step > self.max_cpu:
-            raise ValueError(f"cpu_step {self.cpu_step} is above max_cpu {self.max_cpu}; raise max_cpu")
+            problems.append(f"cpu_step {self.cpu_step} is above max_cpu {self.max_cpu}; raise max_cpu")
         if self.tls_port == self.health_port:
-            raise ValueError(f"tls_port and health_port are both {self.tls_port}; give each its own")
+            problems.append(f"tls_port and health_port are both {self.tls_port}; give each its own")
         if bool(self.tls_cert) != bool(self.tls_key):
             given, missing = ("tls_cert", "tls_key") if self.tls_cert else ("tls_key", "tls_cert")
-            raise ValueError(f"{given} is set and {missing} is not; set both")
+            problems.append(f"{given} is set and {missing} is not; set both")
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
 
     @cached_property
@@ -153,7 +164,10 @@ def load(config: Path | None = None) -> Settings:
                 lines.append(_unknown_line(field, list(Settings.model_fields)))
             else:
                 message = problem["msg"].removeprefix("Value error, ")
-                lines.append(f"{field} ({PREFIX}{field.upper()}): {message}" if field else message)
+                lines += [f"{field} ({PREFIX}{field.upper()}): {message}"] if field else message.splitlines()
+    except pydantic_settings.SettingsError:
+        # raised before validation, and for the only variable that holds JSON
+        lines.append(f'default_hugepages ({_HUGEPAGES}): not JSON; write an object such as {_HUGEPAGES}=\'{{"2Mi": "1Gi"}}\'')
     if lines:
         raise SettingsError(tuple(lines))
     return settings
@@ -163,14 +177,13 @@ def _file(config: Path | None) -> dict[str, Any]:
     if config is None:
         return {}
     try:
-        values = yaml.safe_load(config.read_bytes())
+        documents = read_yaml(config.read_bytes())
     except OSError as error:
         raise SettingsError((f"{config}: {error.strerror}",)) from error
-    except yaml.YAMLError as error:
-        raise SettingsError((f"{config}: not YAML: {' '.join(str(error).split())}",)) from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+    except Malformed as error:
+        raise SettingsError((f"{config}: {error}",)) from error
+    values = documents[0] if len(documents) == 1 else {} if not documents else None
+    if not isinstance(values, dict):
         raise SettingsError((f"{config}: an object of settings is expected, such as default_cpu: 2",))
     return values
 

@@ -102,14 +102,15 @@ def _check(value: object, shape: _Shape, path: Path) -> None:
                 if member is not None:
                     _check(member, shape.shape, (*path, key))
     elif shape is not None and type(value) is not shape:
-        raise Malformed(path, f"{_NAMES[shape]} is expected, not {_show(value)}")
+        advice = "; quote it" if shape is str and isinstance(value, bool | int | float) else ""
+        raise Malformed(path, f"{_NAMES[shape]} is expected, not {_show(value)}{advice}")
 
 
 def _show(value: object) -> str:
     if isinstance(value, str):
         return f"'{shown(value)}'"
     if isinstance(value, bool):
-        return f"the boolean {str(value).lower()}; quote it"
+        return f"the boolean {str(value).lower()}"
     return json_type(value)
 
 

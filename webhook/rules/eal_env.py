@@ -31,17 +31,15 @@ def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
         mounts = planned.of(container)
         if not mounts:
             continue  # the rule hugepages says why
-        chosen = mounts[-1]
-        if wanted is not None:
-            named = [mount for mount in mounts if mount.size == wanted]
-            if not named:
-                detail = f"container {container.name} has pages of {', '.join(str(mount.size) for mount in mounts)} only"
-                yield Reject(("metadata", "annotations", "dpdk/huge-size"), "page size not requested", detail)
-                continue
-            chosen = named[0]
-        elif len(mounts) > 1:
-            detail = f"--huge-dir names the {chosen.size} mount; choose with dpdk/huge-size"
+        sizes = sorted({mount.size for mount in mounts})
+        if wanted is not None and wanted not in sizes:
+            detail = f"container {container.name} has pages of {', '.join(map(str, sizes))} only"
+            yield Reject(("metadata", "annotations", "dpdk/huge-size"), "page size not requested", detail)
+            continue
+        if wanted is None and len(sizes) > 1:
+            detail = f"--huge-dir names the {sizes[-1]} mount; choose with dpdk/huge-size"
             yield Warn(container.at("volumeMounts"), "several page sizes", detail)
+        chosen = next(mount for mount in mounts if mount.size == (wanted or sizes[-1]))
         yield from _command_line(container, name, chosen, mounts)
 
 
@@ -109,5 +107,5 @@ def _is_mount(directory: str, mounts: list[Mount]) -> bool:
 
 def _bypassed(option: str, name: str) -> str:
     if option == "no-huge":
-        return f"EAL then uses no hugepages at all; no --huge-dir is added to {name}"
-    return f"EAL then creates no files; no --huge-dir is added to {name}"
+        return f"EAL then uses no hugepages; {name} gets no --huge-dir"
+    return f"EAL then creates no files; {name} gets no --huge-dir"

@@ -20,8 +20,9 @@ def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
     planned = plan(pod, settings)
     yield from planned.problems
     yield from planned.notes
+    given_why = "the amount that the annotation gives" if pod.options.hugepages else "this site's default amount"
     for page in planned.pages:
-        why = "hugepages need requests equal to limits" if page.asked else "the amount that the pod or the site gives"
+        why = "hugepages need requests equal to limits" if page.asked else given_why
         for side, given in (("limits", page.container.limits), ("requests", page.container.requests)):
             # a 0 counts as unset; what the container asks for on this side is equal already, or the plan has a problem
             if not page.asked or given.get(page.size.resource) is None:

@@ -15,8 +15,8 @@ from webhook.pod import HUGEPAGES, Container, Pod
 from webhook.quantity import Quantity, QuantityError, parse
 from webhook.settings import Settings
 
-_EQUAL = {"cpu": "exclusive CPUs need requests equal to limits", "memory": "a Guaranteed pod needs requests equal to limits"}
-_DEFAULT = "a Guaranteed pod needs it in every container; the site's default"
+_EQUAL = "exclusive CPUs need requests equal to limits in every container"
+_DEFAULT = "exclusive CPUs need it in every container; this site's default"
 _WHOLE = "a polling core cannot be shared; rounded up to whole CPUs"
 
 
@@ -37,7 +37,7 @@ def _cpu(container: Container, is_dpdk: bool, everywhere: bool, settings: Settin
         return
     path = container.at("resources", "limits", "cpu")
     given = limit or request
-    target, why = given, _EQUAL["cpu"]
+    target, why = given, _EQUAL
     if target is None:
         default = settings.default_cpu if is_dpdk else settings.other_cpu
         if not default:
@@ -67,7 +67,7 @@ def _memory(container: Container, is_dpdk: bool, settings: Settings) -> Iterator
     if problem:
         yield problem
         return
-    target, why = limit or request, _EQUAL["memory"]
+    target, why = limit or request, _EQUAL
     path = container.at("resources", "limits", "memory")
     if target is None:
         default = settings.default_memory if is_dpdk else settings.other_memory
@@ -120,4 +120,4 @@ def _both(
     for side, amount in (("limits", limit), ("requests", request)):
         if amount != target:
             is_copy = amount is None and not nothing_given
-            yield Set(container.at("resources", side, resource), str(target), _EQUAL[resource] if is_copy else why)
+            yield Set(container.at("resources", side, resource), str(target), _EQUAL if is_copy else why)

@@ -171,13 +171,20 @@ class _Planner:
                 size = None if medium == "HugePages" else medium_size(medium)
                 yield _Volume(raw.get("name") or "", ("spec", "volumes", index, "emptyDir", "medium"), size, empty_dir)
 
+    def _named(self) -> set[str]:
+        """The page sizes that the kubelet counts for a plain `HugePages` medium: by name, amounts of 0 included."""
+        amounts = [amounts for container in self.pod.containers for amounts in (container.requests, container.limits)]
+        named = {name.removeprefix(HUGEPAGES) for each in amounts for name in each if name.startswith(HUGEPAGES)}
+        return named | {str(size) for size in self.sizes}
+
     def check_volumes(self) -> None:
         """A volume that fits nothing leaves the pod in FailedMount for ever."""
         wanted = ", ".join(str(size) for size in sorted(self.sizes))
         for volume in self.volumes:
             medium = volume.raw["medium"]
-            if medium == "HugePages" and len(self.sizes) > 1:
-                detail = f"volume {shown(volume.name, 63)} can't say which of {wanted} it holds; write medium HugePages-<size>"
+            if medium == "HugePages" and len(self._named()) > 1:
+                names = ", ".join(sorted(self._named()))
+                detail = f"volume {shown(volume.name, 63)} can't say which of {names} it holds; write medium HugePages-<size>"
                 self.problems.append(Reject(volume.path, "medium without a size", detail))
             elif medium != "HugePages" and volume.size not in self.sizes and self.sizes:
                 detail = f"volume {shown(volume.name, 63)} is {shown(medium)}, and the pod's containers ask for {wanted} only"

@@ -163,8 +163,7 @@ def test_a_refused_pod_shows_every_reason_at_once(cluster: Cluster, namespace: s
 def test_warnings_reach_whoever_creates_the_pod(cluster: Cluster, namespace: str) -> None:
     created = cluster.kubectl("create", "-n", namespace, "-f", EXAMPLES / "own-volume.yaml")
     assert created.stderr.splitlines() == [
-        "Warning: resources: container dpdk, no cpu: it gets 1; DPDK applications often need 2 or more (testpmd does): "
-        "write how many"
+        "Warning: resources: container dpdk, no cpu: it gets 1, and testpmd for one needs 2; write how many"
     ]
 
 

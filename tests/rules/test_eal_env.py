@@ -45,6 +45,11 @@ NOOP = [
     Case("row 43: the mount of the larger size", {**TWO_SIZES, VALUE: "--huge-dir=/dev/hugepages-1Gi"}),
     Case("row 46: on the command line instead", {**RUN, ARGS: ["--huge-dir", "/dev/hugepages"]}),
     Case("row 46: within a shell's line", {**RUN, ARGS: ["-c", "exec fwd --huge-dir=/dev/hugepages -l 2"]}),
+    Case(
+        "row 46: on the command line and in the variable",
+        {ARGS: ["--huge-dir=/dev/hugepages"]},
+        ["eal_env: container app, --huge-dir twice: DPDK_EAL_ARGS holds it as well, and EAL takes it once; keep one"],
+    ),
     Case("row 46: --in-memory", {**RUN, ARGS: ["--in-memory"]}),
     Case("row 46: --no-huge in the variable", {VALUE: "-l 2 --no-huge"}),
     Case(
@@ -99,6 +104,17 @@ CHANGES = [
         "row 45: a variable from elsewhere is overridden",
         {ENV: REMOVE, f"{APP}.envFrom": [{}]},
         [add(f"{POINTER}/env", [OURS])],
+    ),
+    Case(
+        "row 42: in front of what is the application's own",
+        {VALUE: "-l 2-3 -- -p 0x1"},
+        rewritten("-l 2-3 --huge-dir=/dev/hugepages -- -p 0x1"),
+    ),
+    Case("row 42: nothing for EAL yet", {VALUE: "-- -p 0x1"}, rewritten("--huge-dir=/dev/hugepages -- -p 0x1")),
+    Case(
+        "row 42: an option of the application's is not EAL's",
+        {VALUE: "-l 2 -- --huge-dir=/x"},
+        rewritten("-l 2 --huge-dir=/dev/hugepages -- --huge-dir=/x"),
     ),
     Case("row 29: the largest size", {**TWO_SIZES, VALUE: "-l 2"}, rewritten("-l 2 --huge-dir=/dev/hugepages-1Gi")),
     Case(
@@ -180,7 +196,8 @@ NO_PAGES = "EAL then uses no hugepages; DPDK_EAL_ARGS gets no --huge-dir"
 
 WARNS = [
     Case("row 59: compliant", {}, []),
-    Case("row 29: several sizes", TWO_SIZES,
+    Case("row 29: several sizes, and the author chose", TWO_SIZES, []),
+    Case("row 29: several sizes", {**TWO_SIZES, VALUE: "-l 2"},
          ["eal_env: container app, several page sizes: --huge-dir names the 1Gi mount; choose with dpdk/huge-size"]),
     Case("row 29: several sizes, one of them annotated", {**TWO_SIZES, f"{ANNOTATIONS}.dpdk/huge-size": "2Mi"}, []),
     Case("row 29: two mounts of one size are not several sizes", TWO_MOUNTS, []),

@@ -92,7 +92,12 @@ REJECTS = [
          {**TWO_SIZES, "spec.volumes.0": huge_volume("huge", "HugePages"),
           "spec.volumes.1": huge_volume("big", "HugePages-1Gi"), f"{MOUNTS}.1": {"name": "big", "mountPath": "/big"}},
          [f"hugepages: medium without a size {volume(0)}: "
-          "volume huge can't say which of 2Mi, 1Gi it holds; write medium HugePages-<size>"]),
+          "volume huge can't say which of 1Gi, 2Mi it holds; write medium HugePages-<size>"]),
+    Case("row 30: an amount of 0 counts for the kubelet, which goes by names",
+         {"spec.volumes.0": huge_volume("huge", "HugePages"),
+          f"{APP}.resources.requests.hugepages-1Gi": "0", f"{APP}.resources.limits.hugepages-1Gi": "0"},
+         [f"hugepages: medium without a size {volume(0)}: "
+          "volume huge can't say which of 1Gi, 2Mi it holds; write medium HugePages-<size>"]),
     Case("row 31: a size that nobody requests", {"spec.volumes.1": huge_volume("big", "HugePages-1Gi")},
          [f"hugepages: volume of a size that nobody requests {volume(1)}: "
           "volume big is HugePages-1Gi, and the pod's containers ask for 2Mi only"]),

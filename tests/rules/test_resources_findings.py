@@ -124,15 +124,15 @@ def test_rejects(case: Case) -> None:
     refused(case)
 
 
-POLLING = "DPDK applications often need 2 or more (testpmd does): write how many"
+POLLING = "and testpmd for one needs 2; write how many"
 
 WARNS = [
     Case("row 59: compliant", {}, []),
     Case("row 13: another container's fraction", WITH_LOG, []),
     Case("row 12: what is rounded up is a change, not a warning", both("cpu", "1500m"), []),
     Case("row 8: a DPDK container gets the default", both("cpu", REMOVE),
-         [f"resources: container app, no cpu: it gets 1; {POLLING}"]),
-    Case("row 8: the default, in steps", both("cpu", REMOVE), [f"resources: container app, no cpu: it gets 2; {POLLING}"],
+         [f"resources: container app, no cpu: it gets 1, {POLLING}"]),
+    Case("row 8: the default, in steps", both("cpu", REMOVE), [f"resources: container app, no cpu: it gets 2, {POLLING}"],
          {"cpu_step": 2}),
     Case("row 19: the site's memory", both("memory", REMOVE),
          ["resources: container app, no memory: it gets 1Gi; write what it needs"], {"default_memory": "1Gi"}),
@@ -148,7 +148,13 @@ WARNS = [
          ]),
     Case("row 14: a sidecar is another container",
          {"spec.initContainers": [other_container(restartPolicy="Always")], **both("cpu", 1, "spec.initContainers.0")},
-         ["resources: container log, whole CPUs beside DPDK: it takes 1 exclusive CPUs; 900m stays in the shared pool"]),
+         ["resources: container log, whole CPUs beside DPDK: it takes 1 exclusive CPU; 900m stays in the shared pool"]),
+    Case("row 14: whole, and not in the steps in which exclusive CPUs come",
+         {**WITH_LOG, **both("cpu", 3, LOG)},
+         [
+             "resources: container log, whole CPUs beside DPDK: "
+             "3 is no multiple of 2; 2900m stays in the shared pool"
+         ], {"cpu_step": 2}),
     Case("row 14: not where whole CPUs are what the pod asked for",
          {**WITH_LOG, **both("cpu", 2, LOG), f"{ANNOTATIONS}.dpdk/whole-cpus": "all"}, []),
 ]  # fmt: skip

@@ -54,10 +54,15 @@ def _cpu(container: Container, is_dpdk: bool, everywhere: bool, settings: Settin
         yield Reject(path, "too many CPUs", f"{target} is above this site's max_cpu {settings.max_cpu}; write fewer")
         return
     if given is None:
-        advice = "DPDK applications often need 2 or more (testpmd does): write how many" if is_dpdk else "write what it needs"
-        yield Warn(path, "no cpu", f"it gets {target}; {advice}")
+        advice = ", and testpmd for one needs 2; write how many" if is_dpdk else "; write what it needs"
+        yield Warn(path, "no cpu", f"it gets {target}{advice}")
     elif target.is_whole and not (is_dpdk or everywhere):
-        detail = f"it takes {target} exclusive CPUs; {target.millis - 100}m stays in the shared pool"
+        takes = "1 exclusive CPU" if target.millis == 1000 else f"{target} exclusive CPUs"
+        if target == target.round_up(settings.cpu_step):
+            detail = f"it takes {takes}; {target.millis - 100}m stays in the shared pool"
+        else:
+            # full-pcpus-only: the kubelet refuses the whole pod, SMTAlignmentError
+            detail = f"{target} is no multiple of {settings.cpu_step}; {target.millis - 100}m stays in the shared pool"
         yield Warn(path, "whole CPUs beside DPDK", detail)
     yield from _both(container, "cpu", request, limit, target, why)
 

@@ -39,6 +39,7 @@ cluster: $(VENV)/ready ## a kube-apiserver with the webhook registered, left run
 	@$(BIN)/python -m tests.cluster
 
 bench: $(VENV)/ready ## requests/s, latency and CPU a request, beside a bare-ASGI floor
+	@command -v wrk >/dev/null || scripts/install-system-packages wrk
 	@$(BIN)/python -m bench
 
 docs: $(VENV)/ready ## write the generated parts of README.md anew

@@ -1,5 +1,6 @@
-"""Write the generated parts of README.md anew: the tables of rules and of settings (`make docs`)."""
+"""Write the generated parts of README.md anew: the tables of rules, of settings and of figures (`make docs`)."""
 
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from pathlib import Path
 from webhook.rules import OPT_IN, RULES
 from webhook.settings import PREFIX, Settings
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+RESULTS = ROOT / "bench" / "results.json"
 
 
 def rules_table() -> str:
@@ -24,8 +27,9 @@ def settings_table() -> str:
     """A row a setting, from the fields of Settings."""
     rows = []
     for name, field in Settings.model_fields.items():
-        default = str(field.default) if field.default not in ("", {}) else ""
-        rows.append(f"| `{name}` | `{PREFIX}{name.upper()}` | {f'`{default}`' if default else ''} | {_cell(field.description or '')} |")
+        default = f"`{field.default}`" if field.default not in ("", {}) else ""
+        meaning = _cell(field.description or "")
+        rows.append(f"| `{name}` | `{PREFIX}{name.upper()}` | {default} | {meaning} |")
     return "\n".join(["| key | variable | default | meaning |", "| --- | --- | --- | --- |", *rows])
 
 
@@ -35,7 +39,24 @@ def _cell(text: str) -> str:
     return "`".join(part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(parts))
 
 
-PARTS: dict[str, Callable[[], str]] = {"rules": rules_table, "settings": settings_table}
+def bench_table() -> str:
+    """A row for each number of connections, from the last `make bench`."""
+    results = json.loads(RESULTS.read_text())
+    machine, load = results["machine"], results["load"]
+    rows = [
+        f"| {connections} | {figures['rps']:,} | {figures['p50_ms']:.2f} | {figures['p99_ms']:.2f} "
+        f"| {figures['mutate_cpu_us']:.0f} | {figures['floor_cpu_us']:.0f} | {figures['ratio']:.1f} |"
+        for connections, figures in results["connections"].items()
+    ]
+    note = (
+        f"`/mutate`, a review of {load['review_bytes']:,} bytes with three containers, TLS, {machine['cores']} cores "
+        f"({machine['cpu']}), Python {results['versions']['python']}, load by {load['generator']} on the same machine."
+    )
+    head = "| connections | requests/s | p50 ms | p99 ms | CPU µs a request | floor, CPU µs | ratio |"
+    return "\n".join([note, "", head, "| --- | --- | --- | --- | --- | --- | --- |", *rows])
+
+
+PARTS: dict[str, Callable[[], str]] = {"rules": rules_table, "settings": settings_table, "bench": bench_table}
 
 
 def generate(text: str) -> str:

@@ -34,8 +34,8 @@ def serve(settings: Settings) -> None:
         )
     context = tls_context(settings)
     with (
-        _listen(settings.host, settings.tls_port, "tls_port") as https,
-        _listen(settings.host, settings.health_port, "health_port") as health,
+        listen(settings.host, settings.tls_port, "tls_port") as https,
+        listen(settings.host, settings.health_port, "health_port") as health,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         runner.run(_serve(settings, context, https, health))
@@ -62,7 +62,8 @@ def _no_passphrase() -> str:
     raise ServeError("tls_key is encrypted; give a key without a passphrase")
 
 
-def _listen(host: str, port: int, setting: str) -> socket.socket:
+def listen(host: str, port: int, setting: str) -> socket.socket:
+    """A listening socket; ServeError, with the setting to change, when the port can't be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -119,8 +120,8 @@ async def _serve(settings: Settings, context: ssl.SSLContext, https: socket.sock
             await asyncio.wait_for(ended.wait(), DRAIN)
         end()
 
-    main = _Server(_config(app, context), ready)
-    beside = _Server(_config(create_health_app(readiness), None))
+    main = _Server(config(app, context), ready)
+    beside = _Server(config(create_health_app(readiness), None))
     loop = asyncio.get_running_loop()
     draining: list[asyncio.Task[None]] = []
     loop.add_signal_handler(signal.SIGTERM, lambda: draining.append(loop.create_task(drain())))
@@ -133,7 +134,8 @@ async def _serve(settings: Settings, context: ssl.SSLContext, https: socket.sock
     await asyncio.gather(side, *draining)
 
 
-def _config(app: object, context: ssl.SSLContext | None) -> uvicorn.Config:
+def config(app: object, context: ssl.SSLContext | None) -> uvicorn.Config:
+    """How uvicorn serves any app of ours."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         http="httptools",

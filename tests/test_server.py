@@ -1,0 +1,393 @@
+"""The server as a process, over real TLS on loopback."""
+
+import concurrent.futures
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from certs.issue import issue_ca
+from scripts import throwaway
+from scripts.review import admission_review
+from scripts.throwaway import Certificates
+from webhook.server import tls_context
+from webhook.settings import Settings
+
+POD = {
+    "metadata": {"annotations": {"dpdk": "true", "dpdk/hugepages-2Mi": "64Mi"}},
+    "spec": {"containers": [{"name": "app", "resources": {"limits": {"cpu": "2", "memory": "1Gi"}}}]},
+}
+REVIEW = orjson.dumps(admission_review(POD))
+
+
+@dataclass(frozen=True)
+class Server:
+    process: subprocess.Popen[bytes]
+    files: Certificates
+    port: int
+    health_port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def http(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, verify=self.files.trust, trust_env=False, timeout=30)
+
+    def health(self, path: str) -> tuple[int, str]:
+        answer = httpx.get(f"http://127.0.0.1:{self.health_port}{path}", trust_env=False)
+        return answer.status_code, answer.text
+
+    def connect(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+        raw = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return (context or self.files.trust).wrap_socket(raw, server_hostname="localhost")
+
+    def answers(self) -> bool:
+        with self.http() as http:
+            return http.post("/mutate", content=REVIEW).status_code == 200
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("DPDK_WEBHOOK_")}
+    return inherited | dict(more)
+
+
+@contextmanager
+def _serving(files: Certificates, directory: Path) -> Iterator[Server]:
+    port, health_port = throwaway.free_ports(2)
+    environment = _environment(throwaway.settings(files, port, health_port))
+    log = directory / "server.log"
+    with (
+        log.open("wb") as file,
+        throwaway.running(["webhook", "serve"], environment, f"https://127.0.0.1:{port}/readyz", files.trust, file) as process,
+    ):
+        yield Server(process, files, port, health_port, log)
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return throwaway.issue(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def server(files: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all that leave it as it was."""
+    with _serving(files, tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+# --- TLS
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_1_2_and_1_3_are_spoken(server: Server, version: ssl.TLSVersion) -> None:
+    context = server.files.trust
+    context.minimum_version = context.maximum_version = version
+    with server.connect(context) as connection:
+        assert connection.version() == version.name.replace("_", ".")
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_tls_1_1_is_refused(server: Server) -> None:
+    context = server.files.trust
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with (
+        closing(socket.create_connection(("127.0.0.1", server.port), timeout=20)) as raw,
+        pytest.raises(ssl.SSLError, match=r"EOF|PROTOCOL_VERSION"),
+    ):
+        context.wrap_socket(raw, server_hostname="localhost")
+
+
+def test_tls_1_2_is_the_floor_even_where_the_system_would_allow_less(files: Certificates) -> None:
+    settings = Settings(tls_cert=str(files.certificate), tls_key=str(files.key))
+    assert tls_context(settings).minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"), [(["h2", "http/1.1"], "http/1.1"), (["http/1.1"], "http/1.1"), (["h2"], None), ([], None)]
+)
+def test_http_2_is_never_chosen(server: Server, offered: list[str], chosen: str | None) -> None:
+    context = server.files.trust
+    if offered:
+        context.set_alpn_protocols(offered)
+    with server.connect(context) as connection:
+        assert connection.selected_alpn_protocol() == chosen
+
+
+# --- answers
+
+
+def test_a_review_is_answered_and_health_is_told_on_both_ports(server: Server) -> None:
+    with server.http() as http:
+        answer = http.post("/mutate", content=REVIEW)
+        assert answer.json()["response"]["patchType"] == "JSONPatch"
+        assert "server" not in answer.headers
+        assert http.get("/readyz").text == "ok\n"
+    assert server.health("/readyz") == (200, "ok\n")
+    assert server.health("/livez") == (200, "ok\n")
+    assert server.health("/mutate")[0] == 404
+
+
+def test_the_form_of_the_page_comes_back_with_an_answer(server: Server) -> None:
+    with server.http() as http:
+        page = http.get("/")
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        answer = http.post("/", data={"pod": "kind: Pod\nmetadata: {name: <b>é}\nspec: {containers: [{name: app}]}\n"})
+    assert answer.status_code == 200
+    assert "Left alone: no annotation dpdk: &quot;true&quot;" in answer.text
+    assert "name: &lt;b&gt;é" in answer.text
+
+
+def test_an_idle_connection_is_kept_longer_than_uvicorn_would(server: Server) -> None:
+    with server.connect() as connection:
+        for pause in (6.5, 0):
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            received = b""
+            while not received.endswith(b"\r\n\r\nok\n"):
+                received += connection.recv(65536)
+            assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+            time.sleep(pause)
+
+
+HEAD = b"POST /mutate HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        pytest.param(b"\x00\x01\x02\r\n\r\n", 400, id="no HTTP"),
+        pytest.param(b"GET\r\n\r\n", 400, id="no path"),
+        pytest.param(b"GET / HTTP/9.9\r\n\r\n", 400, id="no such version"),
+        pytest.param(b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400, id="a path beyond ASCII"),
+        pytest.param(b"GET /%ff%00 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404, id="a path of any bytes"),
+        pytest.param(b"GET * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404, id="a path that is none"),
+        pytest.param(b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400, id="a proxy's method"),
+        pytest.param(HEAD + b"Content-Length: x\r\n\r\n", 400, id="a length that is none"),
+        pytest.param(HEAD + b"Content-Length: -1\r\n\r\n", 400, id="a negative length"),
+        pytest.param(HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx", 400, id="two lengths"),
+        pytest.param(HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, id="length and chunks"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, id="a chunk of no length"),
+        pytest.param(HEAD + b"\r\n", 400, id="no body"),
+        pytest.param(HEAD + b"Content-Length: 2\r\n\r\n{}", 400, id="no review"),
+        pytest.param(HEAD + b"Content-Length: 99999999999999999999999\r\n\r\n", 400, id="a length beyond 64 bits"),
+        pytest.param(HEAD + b"Content-Length: 7340033\r\n\r\n", 413, id="a length above the limit"),
+        pytest.param(HEAD + b"Expect: 100-continue\r\nContent-Length: 7340033\r\n\r\n", 413, id="asking before it sends"),
+        pytest.param(HEAD + b"Upgrade: h2c\r\nContent-Length: 2\r\n\r\n{}", 400, id="an upgrade"),
+        pytest.param(b"GET /mutate HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405, id="the wrong method"),
+        pytest.param(b"GET /mutate/ HTTP/1.0\r\n\r\n", 404, id="HTTP/1.0"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, id="HTTP/2 without asking"),
+    ],
+)
+def test_every_wrong_request_is_answered(server: Server, request_: bytes, status: int) -> None:
+    with server.connect() as connection:
+        connection.sendall(request_)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    assert received.startswith(f"HTTP/1.1 {status} ".encode()), received[:200]
+    assert server.answers()
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_body_above_the_limit_is_answered_while_it_is_still_sent(server: Server) -> None:
+    with server.http() as http:
+        answer = http.post("/mutate", content=b" " * (16 * 1024 * 1024))
+    assert (answer.status_code, answer.text) == (413, "the body is above 7340032 bytes\n")
+
+
+def _handshake_only(connection: ssl.SSLSocket) -> None:
+    pass
+
+
+def _half_a_request(connection: ssl.SSLSocket) -> None:
+    connection.sendall(HEAD)
+
+
+def _half_a_body(connection: ssl.SSLSocket) -> None:
+    connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+
+
+def _a_reset(connection: ssl.SSLSocket) -> None:
+    connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+def _no_answer_awaited(connection: ssl.SSLSocket) -> None:
+    connection.sendall(HEAD + f"Content-Length: {len(REVIEW)}\r\n\r\n".encode() + REVIEW)
+
+
+@pytest.mark.parametrize("send", [_handshake_only, _half_a_request, _half_a_body, _a_reset, _no_answer_awaited])
+def test_a_client_that_goes_away_leaves_no_traceback(server: Server, send: object) -> None:
+    assert callable(send)
+    with server.connect() as connection:
+        send(connection)
+    with closing(socket.create_connection(("127.0.0.1", server.port))) as no_tls:
+        no_tls.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    time.sleep(0.3)
+    assert server.answers()
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_slow_dry_run_does_not_hold_up_admission(server: Server) -> None:
+    slow = b"".join(b"k%d: v\n" % number for number in range(90_000))
+    with concurrent.futures.ThreadPoolExecutor() as pool, server.http() as http:
+        http.post("/mutate", content=REVIEW)
+        began = time.monotonic()
+        dry_runs = [pool.submit(_post, server, "/dry-run", slow) for _ in range(3)]
+        longest = 0.0
+        while not all(dry_run.done() for dry_run in dry_runs):
+            sent = time.monotonic()
+            assert http.post("/mutate", content=REVIEW).status_code == 200
+            longest = max(longest, time.monotonic() - sent)
+        took = time.monotonic() - began
+    assert [dry_run.result() for dry_run in dry_runs] == [400, 400, 400]
+    assert longest < took / 3
+
+
+def _post(server: Server, path: str, body: bytes) -> int:
+    with server.http() as http:
+        return http.post(path, content=body).status_code
+
+
+# --- the end
+
+
+def test_sigterm_drains_first_and_ends_what_is_in_flight(files: Certificates, tmp_path: Path) -> None:
+    with _serving(files, tmp_path) as server, server.http() as http, server.connect() as in_flight:
+        assert http.post("/mutate", content=REVIEW).status_code == 200
+        in_flight.sendall(f"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Length: {len(REVIEW)}\r\n\r\n".encode() + REVIEW[:-1])
+        server.process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        while server.health("/readyz") == (200, "ok\n"):
+            assert time.monotonic() - began < 2
+        assert server.health("/readyz") == (503, "draining\n")
+        assert server.health("/livez") == (200, "ok\n")
+        assert http.get("/readyz").status_code == 503
+        while time.monotonic() - began < 3:
+            # on the old connection, and on a new one
+            assert http.post("/mutate", content=REVIEW).status_code == 200
+            assert server.answers()
+            time.sleep(0.1)
+        http.close()
+        time.sleep(max(0, 5.5 - (time.monotonic() - began)))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port))
+        assert server.process.poll() is None
+        assert server.health("/livez") == (200, "ok\n")
+        in_flight.sendall(REVIEW[-1:])
+        answer = in_flight.recv(65536)
+        in_flight.close()
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"connection: close\r\n" in answer
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - began < 10
+
+
+def test_a_second_sigterm_changes_nothing_and_sigint_cuts_the_drain_short(files: Certificates, tmp_path: Path) -> None:
+    with _serving(files, tmp_path) as server:
+        began = time.monotonic()
+        for _ in range(2):
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+        assert server.answers()
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - began < 4
+
+
+def test_sigint_ends_it_at_once(files: Certificates, tmp_path: Path) -> None:
+    with _serving(files, tmp_path) as server, server.http() as http:
+        assert http.get("/livez").status_code == 200
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - began < 2
+
+
+# --- what keeps it from starting
+
+
+def _refused(variables: Mapping[str, str]) -> str:
+    """The one line; exit status 2 and nothing on stdout."""
+    result = subprocess.run(
+        [sys.executable, "-m", "webhook", "serve"],
+        env=_environment(variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.endswith("\n")
+    [line] = result.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(("taken", "variable"), [(0, "DPDK_WEBHOOK_TLS_PORT"), (1, "DPDK_WEBHOOK_HEALTH_PORT")])
+def test_a_taken_port_is_one_line(files: Certificates, taken: int, variable: str) -> None:
+    ports = throwaway.free_ports(2)
+    with closing(throwaway.listener(ports[taken])):
+        line = _refused(throwaway.settings(files, *ports))
+    problem = f"port {ports[taken]} on 127.0.0.1 can't be used: Address already in use"
+    assert line == f"dpdk-webhook: {problem}; choose another with {variable}"
+
+
+def test_an_address_of_another_machine_is_one_line(files: Certificates) -> None:
+    tls_port, health_port = throwaway.free_ports(2)
+    line = _refused(throwaway.settings(files, tls_port, health_port) | {"DPDK_WEBHOOK_HOST": "2001:db8::1"})
+    assert line.startswith(f"dpdk-webhook: port {tls_port} on 2001:db8::1 can't be used: ")
+
+
+def test_no_pair_is_one_line() -> None:
+    assert _refused({}) == (
+        "dpdk-webhook: tls_cert and tls_key are not set; write DPDK_WEBHOOK_TLS_CERT and DPDK_WEBHOOK_TLS_KEY "
+        "(`python -m certs issue` makes a pair)"
+    )
+
+
+def _line_for(certificate: Path, key: Path) -> str:
+    files = Certificates(certificate, certificate, key)
+    return _refused(throwaway.settings(files, *throwaway.free_ports(2)))
+
+
+def test_files_that_are_no_pair_are_one_line(files: Certificates, tmp_path: Path) -> None:
+    other = issue_ca(name="another", now=datetime.now(UTC))
+    certificate, key, encrypted, nothing = (tmp_path / name for name in ("c", "k", "e", "n"))
+    certificate.write_bytes(other.certificate)
+    key.write_bytes(other.key)
+    nothing.write_bytes(b"")
+    private = serialization.load_pem_private_key(other.key, None)
+    secret = serialization.BestAvailableEncryption(b"secret")
+    encrypted.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret))
+    table = [
+        (files.certificate, key, f"tls_cert {files.certificate} and tls_key {key} are not a pair: key values mismatch"),
+        (certificate, nothing, f"tls_cert {certificate} and tls_key {nothing} are not a pair: no pem in one of them"),
+        (tmp_path / "x", key, f"tls_cert {tmp_path}/x or tls_key {key} can't be read: no such file or directory"),
+        (
+            certificate,
+            tmp_path / "x",
+            f"tls_cert {certificate} or tls_key {tmp_path}/x can't be read: no such file or directory",
+        ),
+        (certificate, encrypted, "tls_key is encrypted; give a key without a passphrase"),
+    ]
+    for cert, private_key, problem in table:
+        assert _line_for(cert, private_key) == f"dpdk-webhook: {problem}"
+    for unreadable in (tmp_path, nothing):
+        assert _line_for(unreadable, key).startswith(f"dpdk-webhook: tls_cert {unreadable} ")

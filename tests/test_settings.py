@@ -145,6 +145,10 @@ def test_what_kubernetes_sets_beside_a_service_is_no_setting(monkeypatch: pytest
         ),
         ({"DEFAULT_CPU": "8", "MAX_CPU": "4"}, ["default_cpu 8 is above max_cpu 4; raise max_cpu"]),
         ({"OTHER_CPU": "4001m", "MAX_CPU": "4"}, ["other_cpu 4001m is above max_cpu 4; raise max_cpu"]),
+        (
+            {"DEFAULT_CPU": "3", "CPU_STEP": "2", "MAX_CPU": "3"},
+            ["default_cpu 3 in steps of 2 is 4, above max_cpu 3; raise max_cpu"],
+        ),
         ({"CPU_STEP": "8", "MAX_CPU": "4"}, ["cpu_step 8 is above max_cpu 4; raise max_cpu"]),
         ({"TLS_PORT": "8080"}, ["tls_port and health_port are both 8080; give each its own"]),
         ({"TLS_CERT": "/c"}, ["tls_cert is set and tls_key is not; set both"]),

@@ -136,6 +136,11 @@ class Settings(BaseSettings):
         ]
         if self.cpu_step > self.max_cpu:
             problems.append(f"cpu_step {self.cpu_step} is above max_cpu {self.max_cpu}; raise max_cpu")
+        elif self.default_cpu and not problems:
+            whole = parse(self.default_cpu).round_up(self.cpu_step)
+            if whole.millis > self.max_cpu * 1000:
+                steps = f"default_cpu {self.default_cpu} in steps of {self.cpu_step}"
+                problems.append(f"{steps} is {whole}, above max_cpu {self.max_cpu}; raise max_cpu")
         if self.tls_port == self.health_port:
             problems.append(f"tls_port and health_port are both {self.tls_port}; give each its own")
         if bool(self.tls_cert) != bool(self.tls_key):

@@ -195,6 +195,23 @@ def test_an_update_may_do_anything_but_turn_it_on(old: object, now: str | None, 
     assert (response["allowed"], response.get("status", {}).get("message")) == (allowed, None if allowed else TURNED_ON)
 
 
+def test_a_resize_that_leaves_the_promise_is_refused() -> None:
+    def resize(cpu: str) -> dict[str, Any]:
+        def tweak(request: Review) -> None:
+            request.update(operation="UPDATE", subResource="resize", object=_compliant(), oldObject=_compliant())
+            for side in ("limits", "requests"):
+                _container(request)["resources"][side]["cpu"] = cpu
+
+        return _answer(validate, _review(tweak))
+
+    assert resize("4")["allowed"] is True
+    assert resize("2500m")["status"]["message"].splitlines()[1:] == [
+        f"resources: container app, spec.containers[0].resources.{side}.cpu is 2500m and must be 3: "
+        "a polling core cannot be shared; rounded up to whole CPUs"
+        for side in ("limits", "requests")
+    ]
+
+
 @pytest.mark.parametrize("operation", ["DELETE", "CONNECT"])
 def test_nothing_to_validate(operation: str) -> None:
     assert _answer(validate, _review(lambda r: r.update(operation=operation, object=None)))["allowed"] is True

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from webhook.options import KEYS, Options, is_env_name, mount_path_problem, read_options, whole_pages_problem
+from webhook.options import (
+    KEYS,
+    Options,
+    chosen_path_problem,
+    env_name_problem,
+    mount_path_problem,
+    read_options,
+    whole_pages_problem,
+)
 from webhook.pagesize import PageSize
 from webhook.path import dotted
 from webhook.quantity import parse
@@ -96,7 +104,7 @@ def test_the_keys_that_a_near_miss_is_compared_with_are_options_themselves() -> 
         assert read_options({f"dpdk/{key}": valid.get(key, "1Gi")}).problems == ()
 
 
-BLANK = "has a blank, a colon, a quote, a $, an empty part or a trailing slash"
+BLANK = "has a blank, a colon, a character that a shell reads, an empty part or a trailing slash"
 
 # row 39
 PATHS: list[tuple[str, str | None]] = [
@@ -119,6 +127,10 @@ PATHS: list[tuple[str, str | None]] = [
     ("/mnt/it's", BLANK),
     ('/mnt/"huge"', BLANK),
     ("/mnt/$(NODE)", BLANK),
+    ("/mnt/*", BLANK),
+    ("/mnt/a;b", BLANK),
+    ("/mnt/a`b`", BLANK),
+    ("/mnt/a\\b", BLANK),
     ("/mnt//huge", BLANK),
     ("//mnt", BLANK),
     ("/mnt/huge/", BLANK),
@@ -133,13 +145,44 @@ def test_row_39_mount_paths(path: str, problem: str | None) -> None:
     assert mount_path_problem(path) == problem
 
 
-NAMES = [("DPDK_EAL_ARGS", True), ("_a1", True), ("A" * 254, True), ("A" * 255, False), ("", False), ("1A", False)]
-NAMES += [("A-B", False), ("A.B", False), ("A B", False), ("Ä", False), ("A\n", False), ("A=B", False)]
+SYSTEM = "belongs to the system, which a mount there would hide"
+CHOSEN: list[tuple[str, str | None]] = [
+    ("/dev/hugepages", None),
+    ("/mnt", None),
+    ("/" + "a" * 254, None),
+    ("/" + "a" * 255, "has more than 255 characters"),
+    ("/dev", SYSTEM),
+    ("/etc", SYSTEM),
+    ("/proc/huge", SYSTEM),
+    ("/sys/kernel", SYSTEM),
+    ("/processes", None),
+    ("mnt", "is not an absolute path"),
+]
 
 
-@pytest.mark.parametrize(("name", "expected"), NAMES)
-def test_names_of_variables(name: str, expected: bool) -> None:
-    assert is_env_name(name) is expected
+@pytest.mark.parametrize(("path", "problem"), CHOSEN)
+def test_row_39_paths_that_a_pod_or_a_site_chooses(path: str, problem: str | None) -> None:
+    assert chosen_path_problem(path) == problem
+
+
+NO_NAME = "is not a name that a shell can read, such as DPDK_EAL_ARGS"
+OTHERS_NAME = "means something else to the container; write a name such as DPDK_EAL_ARGS"
+NAMES: list[tuple[str, str | None]] = [("DPDK_EAL_ARGS", None), ("_a1", None), ("A" * 254, None), ("PATHS", None)]
+NAMES += [(name, NO_NAME) for name in ("A" * 255, "", "1A", "A-B", "A.B", "A B", "Ä", "A\n", "A=B")]
+NAMES += [(name, OTHERS_NAME) for name in ("PATH", "LD_PRELOAD", "KUBERNETES_SERVICE_HOST")]
+
+
+@pytest.mark.parametrize(("name", "problem"), NAMES)
+def test_names_of_variables(name: str, problem: str | None) -> None:
+    assert env_name_problem(name) == problem
+
+
+def test_options_without_end_are_one_problem() -> None:
+    options = read_options({f"dpdk/x{number}": "" for number in range(101)})
+    assert [(dotted(problem.path), problem.reason, problem.detail) for problem in options.problems] == [
+        ("metadata.annotations", "too many options", "there are 101 dpdk/… keys; write what is needed")
+    ]
+    assert options.hugepages_misread, "no second complaint about what was not read"
 
 
 PAGES: list[tuple[PageSize, str, str | None]] = [

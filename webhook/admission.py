@@ -13,7 +13,7 @@ from webhook.options import ANNOTATION
 from webhook.path import Path, dotted, shown
 from webhook.pod import Pod, parse_pod
 from webhook.quantity import json_type
-from webhook.report import rejection, shortfall, warning
+from webhook.report import refusal, rejection, shortfall, warnings
 from webhook.review import Decision, Finding, review
 from webhook.settings import Settings
 from webhook.shape import Malformed, check_depth
@@ -39,6 +39,7 @@ class Request:
     operation: str
     pod: Pod | None
     old_annotations: dict[str, Any]
+    is_resize: bool  # pods/resize: the one way in which the resources of a pod that exists can change
 
 
 def parse(body: bytes) -> Request:
@@ -66,12 +67,13 @@ def parse(body: bytes) -> Request:
         raise BadReview(("request", "operation"), f"one of {', '.join(OPERATIONS)} is expected, not {_show(operation)}")
     _check_kind(request)
     if operation in ("DELETE", "CONNECT"):
-        return Request(uid, operation, None, {})
+        return Request(uid, operation, None, {}, is_resize=False)
     try:
         pod = parse_pod(request.get("object"), ("request", "object"))
     except Malformed as error:
         raise BadReview(error.path, error.problem) from error
-    return Request(uid, operation, pod, _annotations(request.get("oldObject")))
+    is_resize = request.get("subResource") == "resize"
+    return Request(uid, operation, pod, _annotations(request.get("oldObject")), is_resize)
 
 
 def _check_kind(request: dict[str, Any]) -> None:
@@ -83,7 +85,7 @@ def _check_kind(request: dict[str, Any]) -> None:
         value = kind.get(field)
         if value != expected and not (field == "group" and value is None):
             raise BadReview(("request", "kind", field), f"'{expected}' is expected, not {_show(value)}")
-    if request.get("subResource") not in (None, ""):
+    if request.get("subResource") not in (None, "", "resize"):
         raise BadReview(("request", "subResource"), f"a review of pods is expected, not of {_show(request['subResource'])}")
 
 
@@ -99,17 +101,16 @@ def mutate(request: Request, settings: Settings) -> bytes:
     if request.pod is None or request.operation != "CREATE":
         return _answer(request)
     decision = review(request.pod, settings)
-    warnings = [warning(finding) for finding in decision.warnings]
     if decision.allowed:
-        return _answer(request, decision, warnings=warnings)
-    return _refusal(request, [rejection(finding) for finding in decision.rejections], warnings)
+        return _answer(request, decision, warnings=warnings(decision))
+    return _refusal(request, [rejection(finding) for finding in decision.rejections], warnings(decision))
 
 
 def validate(request: Request, settings: Settings) -> bytes:
     """The review's answer: refused, with every reason, while any rule still has something to say."""
     if request.pod is None:
         return _answer(request)
-    if request.operation == "UPDATE":
+    if request.operation == "UPDATE" and not request.is_resize:
         if not request.pod.is_annotated or request.old_annotations.get(ANNOTATION) == "true":
             return _answer(request)
         return _refusal(request, [rejection(_TURNED_ON)], [])
@@ -139,9 +140,7 @@ def _answer(request: Request, decision: Decision | None = None, *, warnings: lis
 
 def _refusal(request: Request, reasons: list[str], warnings: list[str]) -> bytes:
     """Code 422 and reason Invalid make kubectl print the lines as they are, behind the webhook's name."""
-    count = "1 reason" if len(reasons) == 1 else f"{len(reasons)} reasons"
-    message = "\n".join([f"this pod can't run DPDK as it is ({count}):", *reasons])
-    status = {"status": "Failure", "code": 422, "reason": "Invalid", "message": message}
+    status = {"status": "Failure", "code": 422, "reason": "Invalid", "message": refusal(reasons)}
     return _review({"uid": request.uid, "allowed": False, "status": status}, warnings)
 
 

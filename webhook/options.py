@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Final
+from typing import Any, Final
 
 from webhook.edits import Reject
 from webhook.pagesize import PageSize, PageSizeError, page_size
@@ -17,7 +17,14 @@ _HUGEPAGES: Final = "dpdk/hugepages-"
 KEYS: Final = ("containers", "eal-env", "huge-dir", "huge-size", "hugepages-1Gi", "hugepages-2Mi", "whole-cpus")
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,253}", re.ASCII)
-_MOUNT_PATH = re.compile(r"""(/[^/\s:'"$]+)+""")
+_MOST = 100  # options; page sizes are few, and Kubernetes bounds annotations only after the webhooks have seen them
+_LONGEST_PATH = 255
+_SYSTEM = frozenset(
+    f"/{name}"
+    for name in ("bin", "boot", "dev", "etc", "home", "lib", "lib64", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var")
+)
+_TAKEN = frozenset(("ENV", "HOME", "HOSTNAME", "IFS", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "PWD", "SHELL", "USER"))
+_MOUNT_PATH = re.compile(r"""(/[^/\s:'"`$;&|()<>*?\[\]\\]+)+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +42,29 @@ class Options:
     @property
     def hugepages_misread(self) -> bool:
         """An amount of hugepages was given and could not be understood: no second complaint that it is missing."""
-        return any(str(problem.path[-1]).startswith(_HUGEPAGES) for problem in self.problems)
+        return any(str(problem.path[-1]).startswith((_HUGEPAGES, "annotations")) for problem in self.problems)
 
 
 def read_options(annotations: Mapping[str, str]) -> Options:
     """The options; what can't be understood is in `problems` and counts as not given."""
-    options = Options()
-    for key, value in annotations.items():
-        if key.startswith(PREFIX):
-            try:
-                options = _read(options, key, value or "")
-            except _OptionError as error:
-                problem = Reject(("metadata", "annotations", key), error.reason, error.detail)
-                options = replace(options, problems=(*options.problems, problem))
-    return replace(options, hugepages=tuple(sorted(options.hugepages)))
+    given = [(key, value or "") for key, value in annotations.items() if key.startswith(PREFIX)]
+    if len(given) > _MOST:
+        path = ("metadata", "annotations")
+        return Options(
+            problems=(Reject(path, "too many options", f"there are {len(given)} dpdk/… keys; write what is needed"),)
+        )
+    values: dict[str, Any] = {}
+    hugepages: list[tuple[PageSize, Quantity]] = []
+    problems: list[Reject] = []
+    for key, value in given:
+        try:
+            if key.startswith(_HUGEPAGES):
+                hugepages.append(_hugepages(key, value))
+            else:
+                values |= _read(key.removeprefix(PREFIX), value)
+        except _OptionError as error:
+            problems.append(Reject(("metadata", "annotations", key), error.reason, error.detail))
+    return Options(**values, hugepages=tuple(sorted(hugepages)), problems=tuple(problems))
 
 
 class _OptionError(Exception):
@@ -58,35 +74,35 @@ class _OptionError(Exception):
         self.detail = detail
 
 
-def _read(options: Options, key: str, value: str) -> Options:
-    if key.startswith(_HUGEPAGES):
-        return replace(options, hugepages=(*options.hugepages, _hugepages(key, value)))
-    match key.removeprefix(PREFIX):
+def _read(key: str, value: str) -> dict[str, Any]:
+    """The field of Options that one key sets."""
+    problem = None
+    match key:
         case "containers":
             names = tuple(name.strip() for name in value.split(","))
-            if not all(names):
-                raise _OptionError("malformed option", f"'{shown(value)}' is not a list of container names, such as app,fwd")
-            return replace(options, containers=names)
+            if all(names):
+                return {"containers": names}
+            problem = "is not a list of container names, such as app,fwd"
         case "huge-dir":
-            problem = mount_path_problem(value)
-            if problem:
-                raise _OptionError("malformed option", f"'{shown(value)}' {problem}; write a path such as /dev/hugepages")
-            return replace(options, huge_dir=value)
+            problem = chosen_path_problem(value)
+            if problem is None:
+                return {"huge_dir": value}
+            problem = f"{problem}; write a path such as /dev/hugepages"
         case "huge-size":
-            return replace(options, huge_size=_page_size(value))
+            return {"huge_size": _page_size(value)}
         case "eal-env":
-            if not is_env_name(value):
-                detail = f"'{shown(value)}' is not a name that a shell can read, such as DPDK_EAL_ARGS"
-                raise _OptionError("malformed option", detail)
-            return replace(options, eal_env=value)
+            problem = env_name_problem(value)
+            if problem is None:
+                return {"eal_env": value}
         case "whole-cpus":
-            if value not in ("all", "dpdk"):
-                raise _OptionError("malformed option", f"'{shown(value)}' is neither all nor dpdk")
-            return replace(options, whole_cpus=value == "all")
+            if value in ("all", "dpdk"):
+                return {"whole_cpus": value == "all"}
+            problem = "is neither all nor dpdk"
         case unknown:
             near = get_close_matches(unknown[:64], KEYS, n=1)
             meant = f"did you mean dpdk/{near[0]}?" if near else f"known are {', '.join(KEYS)}"
             raise _OptionError("unknown option", meant)
+    raise _OptionError("malformed option", f"'{shown(value)}' {problem}")
 
 
 def _hugepages(key: str, value: str) -> tuple[PageSize, Quantity]:
@@ -119,18 +135,31 @@ def whole_pages_problem(size: PageSize, amount: Quantity) -> str | None:
 
 
 def mount_path_problem(path: str) -> str | None:
-    """Why EAL or the API can't use this path for a hugetlbfs mount, or None."""
+    """Why EAL, the API or a shell can't use this path for a hugetlbfs mount, or None."""
     if not path.startswith("/"):
         return "is not an absolute path"
     if path == "/":
         return "is the root"
     if not path.isprintable() or not _MOUNT_PATH.fullmatch(path):
-        return "has a blank, a colon, a quote, a $, an empty part or a trailing slash"
+        return "has a blank, a colon, a character that a shell reads, an empty part or a trailing slash"
     if {".", ".."} & set(path.split("/")):
         return "has a part . or .."
     return None
 
 
-def is_env_name(name: str) -> bool:
-    """A name that both the API and a shell accept for an environment variable."""
-    return _ENV_NAME.fullmatch(name) is not None
+def chosen_path_problem(path: str) -> str | None:
+    """Why a site or a pod can't choose this path for a mount of ours, or None."""
+    if len(path) > _LONGEST_PATH:
+        return f"has more than {_LONGEST_PATH} characters"
+    if path in _SYSTEM or path.startswith(("/proc/", "/sys/")):
+        return "belongs to the system, which a mount there would hide"
+    return mount_path_problem(path)
+
+
+def env_name_problem(name: str) -> str | None:
+    """Why this can't be the variable for EAL's options, or None."""
+    if not _ENV_NAME.fullmatch(name):
+        return "is not a name that a shell can read, such as DPDK_EAL_ARGS"
+    if name in _TAKEN or name.startswith("KUBERNETES_"):
+        return "means something else to the container; write a name such as DPDK_EAL_ARGS"
+    return None

@@ -31,8 +31,8 @@ class Container:
 
     @property
     def name(self) -> str:
-        """The container's name; its place in the list while the API server has not yet refused a missing one."""
-        return shown(self.raw.get("name") or f"#{self.path[-1]}", 63)
+        """What messages call it."""
+        return container_name(self.raw, self.path)
 
     def at(self, *parts: str | int) -> Path:
         """The path of a field of this container."""
@@ -79,6 +79,11 @@ class Container:
                     except QuantityError:
                         return True
         return False
+
+
+def container_name(raw: Mapping[str, Any], path: Path) -> str:
+    """The container's name; its place in the list while the API server has not yet refused a missing one."""
+    return shown(raw.get("name") or f"#{path[2]}", 63)
 
 
 class Pod:
@@ -158,11 +163,12 @@ class Pod:
         path = ("metadata", "annotations", "dpdk/containers")
         runnable = [container for container in self.containers if container.role != "init"]
         known = {container.raw.get("name") for container in runnable}
+        wanted = set(names)
         for name in names:
             if name not in known:
                 detail = f"there is no container or sidecar '{shown(name, 63)}'; the pod has {_listed(runnable)}"
                 return (), Reject(path, "unknown container", detail)
-        return tuple(container for container in runnable if container.raw.get("name") in names), None
+        return tuple(container for container in runnable if container.raw.get("name") in wanted), None
 
 
 def _listed(containers: list[Container]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from webhook.edits import Draft, Operation, Reject, Warn
 from webhook.path import Path
-from webhook.pod import Pod
+from webhook.pod import Pod, container_name
 from webhook.rules import OPT_IN, RULES, Rule
 from webhook.settings import Settings
 
@@ -87,6 +87,7 @@ def review(pod: Pod, settings: Settings, rules: Sequence[Rule] = RULES) -> Decis
 
 
 def _container(pod: Pod, path: Path) -> str | None:
+    """The name of the container that a path leads into."""
     if len(path) < 3 or path[1] not in ("containers", "initContainers"):
         return None
-    return next(container.name for container in pod.containers if container.path == path[:3])
+    return container_name(pod.spec[path[1]][path[2]], path)

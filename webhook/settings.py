@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from webhook.manifest import read_yaml
-from webhook.options import is_env_name, mount_path_problem, whole_pages_problem
+from webhook.options import chosen_path_problem, env_name_problem, whole_pages_problem
 from webhook.pagesize import PageSize, PageSizeError, page_size
 from webhook.quantity import Quantity, QuantityError, parse
 from webhook.shape import Malformed
@@ -47,15 +47,16 @@ def _needed(text: str) -> str:
 
 
 def _mount_path(path: str) -> str:
-    problem = mount_path_problem(path)
+    problem = chosen_path_problem(path)
     if problem:
         raise ValueError(f"'{path}' {problem}; write a path such as /dev/hugepages")
     return path
 
 
 def _env_name(name: str) -> str:
-    if not is_env_name(name):
-        raise ValueError(f"'{name}' is not a name that a shell can read, such as DPDK_EAL_ARGS")
+    problem = env_name_problem(name)
+    if problem:
+        raise ValueError(f"'{name}' {problem}")
     return name
 
 

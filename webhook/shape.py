@@ -46,6 +46,8 @@ _CONTAINER = {
         "runAsUser": int,
         "runAsNonRoot": bool,
     },
+    "terminationMessagePath": str,
+    "volumeDevices": [{"name": str, "devicePath": str}],
     "volumeMounts": [{"name": str, "mountPath": str, "readOnly": bool, "subPath": str, "subPathExpr": str}],
 }
 _POD = {

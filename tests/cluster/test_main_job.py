@@ -186,6 +186,42 @@ def test_the_promise_can_not_be_made_for_a_pod_that_exists(cluster: Cluster, nam
     assert stored["metadata"]["annotations"] == {"dpdk": "false"}
 
 
+def resize(cluster: Cluster, namespace: str, cpu: str) -> tuple[int, str]:
+    """The API server's answer to a change of the resources in place: HTTP status and message."""
+    resources = {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}
+    answer = cluster.api(
+        "PATCH",
+        f"/api/v1/namespaces/{namespace}/pods/one/resize",
+        {"spec": {"containers": [{"name": "app", "resources": resources}]}},
+        content_type="application/strategic-merge-patch+json",
+    )
+    return answer.status, answer.body.get("message", "")
+
+
+@pytest.fixture
+def node(cluster: Cluster) -> Iterator[str]:
+    """A node on paper: the API server asks only whether there would be room."""
+    room = {"cpu": "8", "memory": "16Gi", "hugepages-2Mi": "1Gi", "pods": "10"}
+    body = {"metadata": {"name": "paper"}, "status": {"allocatable": room, "capacity": room}}
+    assert cluster.api("POST", "/api/v1/nodes", body).status == 201
+    yield "paper"
+    cluster.api("DELETE", "/api/v1/nodes/paper")
+
+
+def test_a_pod_in_place_can_not_lose_its_whole_cpus(cluster: Cluster, namespace: str, node: str) -> None:
+    cluster.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(manifest("one")))
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "one"}, "target": {"kind": "Node", "name": node}}
+    assert cluster.api("POST", f"/api/v1/namespaces/{namespace}/pods/one/binding", binding).status == 201
+    status, message = resize(cluster, namespace, "2500m")
+    assert status == 422
+    assert message.splitlines()[1:] == [
+        f"resources: container app, spec.containers[0].resources.{side}.cpu is 2500m and must be 3: "
+        "a polling core cannot be shared; rounded up to whole CPUs"
+        for side in ("limits", "requests")
+    ]
+    assert resize(cluster, namespace, "3") == (200, "")
+
+
 def test_a_dpdk_pod_can_be_labelled_and_deleted_without_a_call(cluster: Cluster, namespace: str) -> None:
     cluster.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(manifest("one")))
     before = calls(cluster)

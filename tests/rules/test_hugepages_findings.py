@@ -100,10 +100,10 @@ REJECTS = [
           "volume huge can't say which of 1Gi, 2Mi it holds; write medium HugePages-<size>"]),
     Case("row 31: a size that nobody requests", {"spec.volumes.1": huge_volume("big", "HugePages-1Gi")},
          [f"hugepages: volume of a size that nobody requests {volume(1)}: "
-          "volume big is HugePages-1Gi, and the pod's containers ask for 2Mi only"]),
+          "volume big is HugePages-1Gi, and the pod's containers ask for 2Mi only; remove it, or request its size"]),
     Case("row 31: a medium that is no size", {"spec.volumes.1": huge_volume("big", "HugePages-huge")},
          [f"hugepages: volume of a size that nobody requests {volume(1)}: "
-          "volume big is HugePages-huge, and the pod's containers ask for 2Mi only"]),
+          "volume big is HugePages-huge, and the pod's containers ask for 2Mi only; remove it, or request its size"]),
     Case("row 36: the path is taken",
          {**UNMOUNTED, MOUNTS: [{"name": "data", "mountPath": "/dev/hugepages/"}]},
          [f"hugepages: mount path taken {where('volumeMounts[0].mountPath')}: hugepages go to /dev/hugepages, and volume data "
@@ -116,14 +116,26 @@ REJECTS = [
          {**UNMOUNTED, MOUNTS: [{"name": "cfg", "mountPath": "/dev/hugepages/cfg"}]},
          [f"hugepages: mount path taken {where('volumeMounts[0].mountPath')}: hugepages go to /dev/hugepages, and volume cfg "
           "is mounted below it, at /dev/hugepages/cfg; choose another path, such as dpdk/huge-dir: \"/mnt/huge\""]),
+    Case("row 36: the path of a block device",
+         {**UNMOUNTED, f"{APP}.volumeDevices": [{"name": "disk", "devicePath": "/dev/hugepages"}]},
+         [f"hugepages: mount path taken {where('volumeDevices[0].devicePath')}: hugepages go to /dev/hugepages, and the "
+          'device of volume disk is there; choose another path, such as dpdk/huge-dir: "/mnt/huge"']),
+    Case("row 36: the path of the termination message",
+         {**UNMOUNTED, f"{APP}.terminationMessagePath": "/dev/hugepages/end"},
+         [f"hugepages: mount path taken {where('terminationMessagePath')}: hugepages go to /dev/hugepages, and the termination "
+          'message is below it, at /dev/hugepages/end; choose another path, such as dpdk/huge-dir: "/mnt/huge"']),
+    Case("row 36: another volume is mounted where the user's own hugepages are, but for a slash",
+         {f"{MOUNTS}.1": {"name": "data", "mountPath": "/dev/hugepages/"}},
+         [f"hugepages: mount path taken {where('volumeMounts[0].mountPath')}: "
+          "volume data is mounted there as well; mount one of them elsewhere"]),
     Case("row 37: mounted read-only", {f"{MOUNTS}.0.readOnly": True},
          [f"hugepages: hugepages mounted read-only {where('volumeMounts[0].readOnly')}: "
           "EAL creates files in /dev/hugepages; remove readOnly"]),
     Case("row 37: mounted read-only a second time", {f"{MOUNTS}.1": {"name": "huge", "mountPath": "/ro", "readOnly": True}},
          [f"hugepages: hugepages mounted read-only {where('volumeMounts[1].readOnly')}: "
           "EAL creates files in /ro; remove readOnly"]),
-    unusable("/mnt/my huge", "has a blank, a colon, a quote, a $, an empty part or a trailing slash"),
-    unusable("/mnt//huge", "has a blank, a colon, a quote, a $, an empty part or a trailing slash"),
+    unusable("/mnt/my huge", "has a blank, a colon, a character that a shell reads, an empty part or a trailing slash"),
+    unusable("/mnt//huge", "has a blank, a colon, a character that a shell reads, an empty part or a trailing slash"),
     unusable("dev/hugepages", "is not an absolute path"),
     unusable("/dev/../huge", "has a part . or .."),
     unusable("/", "is not an absolute path"),
@@ -172,10 +184,10 @@ WARNS = [
          ["hugepages: sizeLimit on hugepages: volume huge: it does not size the mount; the container's limit does"]),
     Case("an amount that the container has itself", {f"{ANNOTATIONS}.dpdk/hugepages-2Mi": "0.5Gi"}, []),
     Case("an annotated amount that is not the container's", {f"{ANNOTATIONS}.dpdk/hugepages-2Mi": "1Gi"},
-         ["hugepages: option not used: container app asks for hugepages itself; its own amount stands"]),
+         ["hugepages: container app, option not used: dpdk/hugepages-2Mi: what the container asks for stands"]),
     Case("an annotated path that is mounted already", {f"{ANNOTATIONS}.dpdk/huge-dir": "/dev/hugepages"}, []),
     Case("an annotated path, and hugepages mounted elsewhere", {f"{ANNOTATIONS}.dpdk/huge-dir": "/mnt/huge"},
-         ["hugepages: option not used: container app has hugepages mounted already; that mount stands"]),
+         ["hugepages: container app, option not used: dpdk/huge-dir: hugepages are mounted already, and that mount stands"]),
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ Why:          without request, volume and mount EAL finds no hugepages or the po
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 from webhook.edits import Append, Edit, Set
 from webhook.hugetlbfs import plan
@@ -27,7 +28,7 @@ def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
             # a 0 counts as unset; what the container asks for on this side is equal already, or the plan has a problem
             if not page.asked or given.get(page.size.resource) is None:
                 yield Set(page.container.at("resources", side, page.size.resource), str(page.amount), why)
-    for mount in planned.mounts:
+    for mount in chain.from_iterable(planned.mounts.values()):
         if not mount.has_volume:
             volume = {"name": mount.volume, "emptyDir": {"medium": f"HugePages-{mount.size}"}}
             yield Append(("spec", "volumes"), volume, "DPDK maps its memory from this volume")

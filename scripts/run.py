@@ -20,8 +20,9 @@ import orjson
 
 from scripts import throwaway
 from scripts.review import admission_review
+from webhook.diff import diff
 from webhook.manifest import read_pod
-from webhook.report import diff, findings
+from webhook.report import findings
 from webhook.review import review
 from webhook.settings import Settings, SettingsError, load
 

@@ -94,13 +94,32 @@ COMMANDS: Final = table(
         (1, {"command": ["l2fwd", "--in-memory"]}),
         (1, {"args": ["-l", "2", "--no-huge"]}),
         (1, {"command": ["sh", "-c", "l2fwd --in-memory -- -p 1"]}),
+        (1, {"command": ["l2fwd"], "args": ["-l", "2", "--", "--huge-dir=/elsewhere"]}),
+        (1, {"command": ["sh", "-c"], "args": ["(l2fwd $(ARGS); sleep 1)&"]}),
     ],
     [(1, {"command": ["l2fwd", "--huge-dir=/elsewhere"]}), (1, {"args": ["--huge-dir", "/dev/hugepages"]})],
 )
 EAL_VALUES: Final = table(
-    [(4, "-l 2-3"), (2, ""), (2, "-n 4 --file-prefix=fwd "), (1, None), (1, "--in-memory"), (1, "-l 2 --no-huge")],
-    [(1, "--huge-dir=/elsewhere"), (1, "--huge-dir"), (1, "--huge-dir=/dev/hugepages --huge-dir /dev/hugepages")],
+    [
+        (4, "-l 2-3"),
+        (2, ""),
+        (2, "-n 4 --file-prefix=fwd "),
+        (1, None),
+        (1, "--in-memory"),
+        (1, "-l 2 --no-huge"),
+        (1, "-l 2 -- -i"),
+        (1, "-l 2 $(MORE)"),
+        (1, "-l $(POD) $$(MORE)"),
+    ],
+    [
+        (1, "--huge-dir=/elsewhere"),
+        (1, "--huge-dir"),
+        (1, "--huge-dir=/dev/hugepages --huge-dir /dev/hugepages"),
+        (1, "--huge-dir='/dev/hugepages'"),
+        (1, "--huge-dir=$(POD)"),
+    ],
 )
+MORE_OPTIONS: Final = one_of("-n 4", "-n 4 -- -i", "--no-huge")
 EAL_FORMS: Final = table([(5, "absent"), (4, "literal"), (2, "from")], [(1, "reference"), (1, "twice")])
 NOTHING: Final[SearchStrategy[list[Json] | None]] = one_of([], None)
 VALUE_FROM: Final = {"configMapKeyRef": {"name": "eal", "key": "a~1/b"}}

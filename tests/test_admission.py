@@ -107,6 +107,7 @@ def test_a_near_miss_is_allowed_with_a_warning() -> None:
 def _wrong_in_three_places(request: Review) -> None:
     _container(request)["resources"]["limits"] = {"hugepages-2Mi": "3Mi"}
     request["object"]["spec"]["hostUsers"] = False
+    request["object"]["spec"]["initContainers"] = [{"name": name, "resources": {"limits": {"memory": 1}}} for name in "ab"]
 
 
 def test_a_refusal_lists_every_reason_at_once_and_keeps_the_warnings() -> None:
@@ -126,7 +127,17 @@ def test_a_refusal_lists_every_reason_at_once_and_keeps_the_warnings() -> None:
         "write how much it needs beside hugepages, such as 1Gi",
         f"hugepages: not whole pages ({resources}.hugepages-2Mi): 3Mi is not a whole number of 2Mi pages; write 4Mi",
     ]
-    assert response["warnings"] == ["resources: container app, no cpu: it gets 1, and testpmd for one needs 2; write how many"]
+    assert response["warnings"] == [
+        "resources: container app, no cpu: it gets 1, and testpmd for one needs 2; write how many",
+        "resources: containers a and b, no cpu: it gets 100m; write what it needs",
+    ]
+
+
+@pytest.mark.parametrize("decide", [mutate, validate])
+def test_of_more_reasons_than_anybody_reads_the_rest_is_counted(decide: Callable[[admission.Request, Settings], bytes]) -> None:
+    amounts = {"memory": "1Gi", **{f"example.com/{number}": "two" for number in range(1000)}}
+    response = _answer(decide, _review(lambda r: _container(r)["resources"].update(limits=amounts)))
+    assert len(response["status"]["message"].splitlines()) == 52
 
 
 # --- what /validate answers

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from scripts.docs import generate
+from webhook.diff import diff
 from webhook.manifest import read_pod
 from webhook.options import KEYS
-from webhook.report import diff, rejection
+from webhook.report import rejection
 from webhook.review import review
 from webhook.settings import Settings
 

@@ -320,6 +320,27 @@ BROKEN = [
         ],
     ),
     (
+        "--huge-dir with quotes, which stay in the variable",
+        eal("--huge-dir='/dev/hugepages'"),
+        [
+            "C5: container app has --huge-dir '/dev/hugepages' in DPDK_EAL_ARGS, no hugepage mount of its own "
+            "(spec.containers[0].env)"
+        ],
+    ),
+    (
+        "--huge-dir behind a lone --, where EAL doesn't read",
+        eal("-l 2 -- --huge-dir=/dev/hugepages"),
+        ["C5: container app has 0 times --huge-dir in DPDK_EAL_ARGS, not once (spec.containers[0].env)"],
+    ),
+    (
+        "--huge-dir of a path that another variable holds",
+        {
+            f"{ENV} 0": {"name": "DIR", "value": "/mnt/huge"},
+            f"{ENV} 1": {"name": "DPDK_EAL_ARGS", "value": "--huge-dir=$(DIR)"},
+        },
+        ["C5: container app has --huge-dir /mnt/huge in DPDK_EAL_ARGS, no hugepage mount of its own (spec.containers[0].env)"],
+    ),
+    (
         "--huge-dir of a mount of another medium",
         {
             "spec volumes 1": {"name": "scratch", "emptyDir": {}},
@@ -331,6 +352,11 @@ BROKEN = [
     (
         "a command whose --huge-dir points elsewhere",
         {f"{APP} args": ["--huge-dir", "/mnt/huge"]},
+        ["C5: container app runs with --huge-dir /mnt/huge, which is no hugepage mount of its own (spec.containers[0])"],
+    ),
+    (
+        "a shell's command line whose --huge-dir points elsewhere",
+        {f"{APP} args": ["-c", "l2fwd --huge-dir=/mnt/huge; sleep 1"]},
         ["C5: container app runs with --huge-dir /mnt/huge, which is no hugepage mount of its own (spec.containers[0])"],
     ),
     (

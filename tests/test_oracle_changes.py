@@ -111,6 +111,16 @@ ALLOWED: list[tuple[str, Changes, Changes]] = [
         },
     ),
     ("a token appended to the user's options", eal("-l 2-3"), eal("-l 2-3 --huge-dir=/dev/hugepages")),
+    (
+        "a token in front of a lone --",
+        eal("-l 2-3 -- -i"),
+        eal("-l 2-3 --huge-dir=/dev/hugepages -- -i"),
+    ),
+    (
+        "a token in front of a reference that brings a lone --",
+        {f"{ENV} 0": {"name": "MORE", "value": "-n 4 -- -i"}, f"{ENV} 1": {**HUGE_DIR, "value": "$(MORE)"}},
+        {f"{ENV} 1": {**HUGE_DIR, "value": "--huge-dir=/dev/hugepages $(MORE)"}},
+    ),
     ("a token in the place of an empty value", eal(""), eal("--huge-dir=/dev/hugepages")),
     (
         "a token for a variable without a value",
@@ -421,6 +431,12 @@ UNEXPECTED: list[tuple[str, Changes, Changes, list[str]]] = [
         eal("-n 4"),
         eal("--huge-dir=/dev/hugepages -n 4"),
         ['spec.containers[0].env[0].value: "--huge-dir=/dev/hugepages -n 4" instead of "-n 4"'],
+    ),
+    (
+        "a token behind a lone --",
+        eal("-l 2 -- -i"),
+        eal("-l 2 -- -i --huge-dir=/dev/hugepages"),
+        ['spec.containers[0].env[0].value: "-l 2 -- -i --huge-dir=/dev/hugepages" instead of "-l 2 -- -i"'],
     ),
     (
         "a second --huge-dir",

@@ -105,6 +105,21 @@ KEPT: list[tuple[str, Changes]] = [
         "a shell's command line with --huge-dir",
         {f"{APP} args": ["-c", "exec l2fwd --huge-dir /dev/hugepages -- -p 1"], ENV: ABSENT},
     ),
+    (
+        "a shell's command line with quotes and punctuation around the path",
+        {f"{APP} args": ["-c", "(l2fwd --huge-dir='/dev/hugepages'; sleep 1)&"], ENV: ABSENT},
+    ),
+    ("a --huge-dir of the application's own", {f"{APP} args": ["-l", "2", "--", "--huge-dir=/x"]}),
+    ("a --huge-dir of the application's own in the variable", eal("--huge-dir=/dev/hugepages -- --huge-dir=/x")),
+    ("a command whose --huge-dir depends on a variable", {f"{APP} args": ["--huge-dir=$(POD)"], ENV: ABSENT}),
+    ("a --huge-dir that depends on a variable", eal("--huge-dir=/mnt/$(POD)")),
+    (
+        "a --huge-dir whose path another variable holds",
+        {
+            f"{ENV} 0": {"name": "ROOT", "value": "/dev"},
+            f"{ENV} 1": {"name": "DPDK_EAL_ARGS", "value": "--huge-dir=$(ROOT)/hugepages"},
+        },
+    ),
     ("a command with --in-memory", {f"{APP} command": ["l2fwd", "--in-memory"], ENV: ABSENT}),
     ("a command with --no-huge", {f"{APP} args": ["--no-huge"], ENV: ABSENT}),
     ("the variable's name by annotation", {f"{NOTES} dpdk/eal-env": "EAL_ARGS", f"{ENV} 0 name": "EAL_ARGS"}),

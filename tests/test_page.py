@@ -5,9 +5,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from webhook.diff import manifest
 from webhook.manifest import read_pod
 from webhook.page import EXAMPLE, answer, render
-from webhook.report import manifest
 from webhook.review import review
 from webhook.settings import Settings
 

@@ -1,20 +1,22 @@
-"""The Decision for people and programs: sentences, aligned text, a diff with reasons, plain JSON."""
+"""The Decision for people and programs: sentences, aligned text, plain JSON."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.minimal import APP, MINIMAL, REMOVE, both, decide, dpdk_container, huge_volume, tweaked
+from tests.minimal import APP, MINIMAL, REMOVE, Case, both, decide, dpdk_container, huge_volume, tweaked
+from tests.rules import test_eal_env, test_hugepages_findings, test_ipc_lock, test_opt_in, test_resources_findings
+from tests.strategies import annotated_pods
 from webhook import report
 from webhook.edits import Append, Edit, Reject, Remove, Set, Warn
 from webhook.options import KEYS
 from webhook.pod import Pod, parse_pod
-from webhook.review import Decision, review
+from webhook.review import Decision, Finding, review
 from webhook.rules import Rule
 from webhook.settings import Settings
 
@@ -44,9 +46,7 @@ def test_text_is_aligned() -> None:
     assert len(lines) == len(columns)
     for line, row in zip(lines, columns, strict=True):
         assert line.startswith("".join(row))
-    assert warning == (
-        "warning   hugepages: sizeLimit on hugepages: volume huge: it does not size the mount; the container's limit does"
-    )
+    assert warning == ("warning   hugepages: sizeLimit on hugepages: volume huge: the container's limit sizes the mount")
 
 
 def test_one_change_is_one_line() -> None:
@@ -62,7 +62,7 @@ def test_warnings_come_before_rejections() -> None:
         report.text(decision).splitlines()
         == report.findings(decision)
         == [
-            "warning   hugepages: sizeLimit on hugepages: volume huge: it does not size the mount; the container's limit does",
+            "warning   hugepages: sizeLimit on hugepages: volume huge: the container's limit sizes the mount",
             "rejected  windows: windows pod (spec.os.name): "
             "hugepages and IPC_LOCK exist on Linux only; remove the annotation dpdk or run the pod on Linux",
         ]
@@ -134,54 +134,6 @@ FIELDS = [
 @pytest.mark.parametrize(("edit", "start"), FIELDS)
 def test_the_field_is_named_from_where_it_belongs(edit: Any, start: str) -> None:
     assert report.text(proposing(edit)) == f"{start}  sample  "
-
-
-def test_a_diff_gives_the_reason_behind_each_line_that_a_rule_wrote() -> None:
-    pod = tweaked(
-        MINIMAL,
-        {
-            f"{APP}.resources.requests.cpu": "1",
-            f"{APP}.resources.limits.memory": REMOVE,
-            f"{APP}.volumeMounts": REMOVE,
-            f"{APP}.env": [{"name": "CMD", "value": "fwd"}],
-            "spec.resources": {},
-        },
-    )
-    lines = report.diff(pod, decide(pod)).splitlines()
-    assert lines[:8] == [
-        " apiVersion: v1",
-        " kind: Pod",
-        " metadata:",
-        "   name: fwd",
-        "   annotations:",
-        "     dpdk: 'true'",
-        " spec:",
-        "   containers:",
-    ]
-    assert [line for line in lines if not line.startswith(" ")] == [
-        "-          cpu: '1'",
-        "+          cpu: '2'  # resources: exclusive CPUs need requests equal to limits in every container",
-        "+          memory: 1Gi  # resources: exclusive CPUs need requests equal to limits in every container",
-        "+        - name: DPDK_EAL_ARGS  # eal_env: EAL finds its hugepages there, once the image passes the variable on",
-        "+          value: --huge-dir=/dev/hugepages",
-        "+      volumeMounts:",
-        "+        - name: huge  # hugepages: EAL creates its files in this hugetlbfs mount",
-        "+          mountPath: /dev/hugepages",
-        "-  resources: {}",
-    ]
-
-
-def test_a_diff_without_changes_is_the_pod() -> None:
-    lines = report.diff(MINIMAL, decide(MINIMAL)).splitlines()
-    assert lines == [f" {line}" for line in report.manifest(MINIMAL).splitlines()]
-
-
-def test_a_manifest_reads_back_as_the_pod() -> None:
-    twice = {"name": "größe"}
-    pod = tweaked(MINIMAL, {"spec.a": [twice, {"deep": twice}], "spec.long": "x " * 200, "spec.odd": ["yes", "1", None, 1.5]})
-    assert yaml.safe_load(report.manifest(pod)) == pod
-    assert "&" not in report.manifest({"a": twice, "b": twice})
-    assert report.manifest({"b": ["größe"], "a": 1}) == "b:\n  - größe\na: 1\n"
 
 
 def test_json_holds_the_whole_record() -> None:
@@ -267,6 +219,138 @@ def test_a_warning_ends_in_an_ellipsis_where_it_would_be_longer_than_120_charact
     [finding] = proposing(Warn(("spec",), "odd", "x" * 200)).warnings
     assert report.warning(finding) == "sample: odd: " + "x" * 106 + "…"
     assert len(report.warning(finding)) == 120
+
+
+LONG = "x" * 31 + "y" * 32
+
+
+def test_a_long_name_gives_way_to_the_detail() -> None:
+    changes = {f"{APP}.name": LONG, "spec.securityContext": {"runAsUser": 1000, "fsGroup": 1000}}
+    [finding] = decide(tweaked(MINIMAL, changes)).warnings
+    assert report.warning(finding) == (
+        "ipc_lock: container xxxxxxxx…yyyyyyy, not root: "
+        "IPC_LOCK is in the bounding set only: the binary needs file capabilities"
+    )
+    assert len(report.warning(finding)) == 120
+
+
+@pytest.mark.parametrize(
+    ("detail", "warning"),
+    [
+        ("d" * 32, f"sample: container {LONG}, odd: {'d' * 32}"),
+        ("d" * 33, f"sample: container {'x' * 31}…{'y' * 30}, odd: {'d' * 33}"),
+        ("d" * 92, f"sample: container x…y, odd: {'d' * 92}"),
+        ("d" * 94, f"sample: container …, odd: {'d' * 94}"),
+        ("d" * 95, f"sample: container …, odd: {'d' * 93}…"),
+    ],
+)
+def test_a_name_has_the_room_that_the_detail_leaves(detail: str, warning: str) -> None:
+    assert report.warning(Finding("sample", LONG, ("spec", "containers", 0), "odd", detail)) == warning
+
+
+TABLES = (test_opt_in, test_resources_findings, test_hugepages_findings, test_ipc_lock, test_eal_env)
+
+
+@pytest.mark.parametrize("case", [case for table in TABLES for case in table.WARNS], ids=lambda case: case.sentence)
+def test_every_warning_has_room_for_its_detail(case: Case) -> None:
+    keep_their_details(case.decide())
+
+
+@given(annotated_pods())
+def test_a_warning_of_any_pod_has_room_for_its_detail(pod: dict[str, Any]) -> None:
+    keep_their_details(decide(pod))
+
+
+def keep_their_details(decision: Decision) -> None:
+    for finding in decision.warnings:
+        named = replace(finding, container=finding.container and LONG)
+        assert report.warning(named).endswith(f"{finding.reason}: {finding.detail}")
+
+
+# --- what the API server passes on
+
+
+def warning_of(*containers: str | None, reason: str = "odd", detail: str = "mend it") -> list[Finding]:
+    return [Finding("sample", container, ("spec",), reason, detail) for container in containers]
+
+
+GROUPS: list[tuple[str, list[Finding], list[str]]] = [
+    ("none", [], []),
+    ("one container", warning_of("app"), ["sample: container app, odd: mend it"]),
+    ("two", warning_of("app", "fwd"), ["sample: containers app and fwd, odd: mend it"]),
+    ("three", warning_of("app", "fwd", "log"), ["sample: containers app, fwd and log, odd: mend it"]),
+    ("four", warning_of("a", "b", "c", "d"), ["sample: 4 containers, odd: mend it"]),
+    ("two with long names", warning_of(LONG, f"{LONG[:-1]}z"), ["sample: 2 containers, odd: mend it"]),
+    ("one, twice", warning_of("app", "app"), ["sample: container app, odd: mend it"]),
+    ("the pod, twice", warning_of(None, None), ["sample: odd: mend it"]),
+    (
+        "other reasons and details are other lines, in the order in which they came",
+        warning_of("a", "b") + warning_of("c", detail="leave it") + warning_of("d", reason="new") + warning_of("e"),
+        [
+            "sample: containers a, b and e, odd: mend it",
+            "sample: container c, odd: leave it",
+            "sample: container d, new: mend it",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("findings", "lines"), [row[1:] for row in GROUPS], ids=[row[0] for row in GROUPS])
+def test_containers_that_share_a_text_share_a_warning(findings: list[Finding], lines: list[str]) -> None:
+    assert report.warnings(replace(decide(MINIMAL), warnings=tuple(findings))) == lines
+
+
+@pytest.mark.parametrize("count", [1, 39, 40, 41, 42, 43, 1000])
+def test_the_api_server_takes_all_of_the_warnings(count: int) -> None:
+    findings = [each for number in range(count) for each in warning_of("app", detail=f"{number:075}")]
+    lines = report.warnings(replace(decide(MINIMAL), warnings=tuple(findings)))
+    kept = [line for line in lines if not line.startswith("…")]
+    assert sum(map(len, lines)) < 4096
+    assert kept == [report.warning(finding) for finding in findings[: len(kept)]]
+    if len(kept) < count:
+        assert lines[len(kept) :] == [f"… and {count - len(kept)} more; POST the pod to /dry-run to see all"]
+        assert sum(map(len, lines)) > 4096 - 120
+    else:
+        assert lines == kept
+    assert (len(kept) == count) is (count * len(kept[0]) < 4096)
+
+
+def test_forty_containers_alike_are_two_warnings() -> None:
+    others = {f"spec.containers.{number}": {"name": f"log-{number}"} for number in range(1, 41)}
+    assert report.warnings(decide(tweaked(MINIMAL, {**others, f"{APP}.securityContext.privileged": True}))) == [
+        "resources: 40 containers, no cpu: it gets 100m; write what it needs",
+        "resources: 40 containers, no memory: it gets 128Mi; write what it needs",
+        "ipc_lock: container app, privileged: it has every capability; DPDK needs IPC_LOCK only",
+    ]
+
+
+# --- a refusal
+
+
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_a_refusal_gives_every_reason(count: int) -> None:
+    reasons = [f"reason {number}" for number in range(count)]
+    head = f"this pod can't run DPDK as it is ({'1 reason' if count == 1 else f'{count} reasons'}):"
+    assert report.refusal(reasons).splitlines() == [head, *reasons]
+
+
+def test_a_refusal_gives_the_first_fifty_of_more_reasons_than_anybody_reads() -> None:
+    reasons = [f"reason {number}" for number in range(20_000)]
+    assert report.refusal(reasons).splitlines() == [
+        "this pod can't run DPDK as it is (20000 reasons):",
+        *reasons[:50],
+        "… and 19950 more; POST the pod to /dry-run to see all",
+    ]
+
+
+def test_a_refusal_holds_no_more_than_sixteen_thousand_characters() -> None:
+    head, *lines, last = report.refusal([f"{number:0900}" for number in range(40)]).splitlines()
+    assert lines == [f"{number:0900}" for number in range(18)]
+    assert (head, last) == (
+        "this pod can't run DPDK as it is (40 reasons):",
+        "… and 22 more; POST the pod to /dry-run to see all",
+    )
+    assert report.refusal(["x" * 100_000]) == f"this pod can't run DPDK as it is (1 reason):\n{'x' * 999}…"
 
 
 ODD = ["a\nb", "\x1b[31m", "\u202e", "x" * 500, "\x00", "\ud800", "’"]

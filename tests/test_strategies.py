@@ -191,6 +191,7 @@ EXPECTED = [
         f"EAL {form}"
         for form in ("absent", "", "-l 2-3", "by reference", "--huge-dir=/elsewhere", "--in-memory", "-l 2 --no-huge")
     ),
+    *(f"EAL {form}" for form in ("-l 2 -- -i", "-l 2 $(MORE)", "-l $(POD) $$(MORE)", "--huge-dir=$(POD)")),
     "EAL with a mounted --huge-dir in one token",
     "EAL with a mounted --huge-dir in two tokens",
     "field envFrom",

@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from webhook import report
+from webhook.diff import diff, manifest
 from webhook.manifest import read_pod
 from webhook.pod import Pod
 from webhook.review import Decision, review
@@ -113,9 +114,9 @@ def _rendered(output: str, pod: Pod, decision: Decision) -> str:
         case "json":
             return orjson.dumps(report.as_json(decision), option=orjson.OPT_INDENT_2).decode()
         case "diff":
-            return "\n".join([report.diff(pod.raw, decision), *report.findings(decision)])
+            return "\n".join([diff(pod.raw, decision), *report.findings(decision)])
         case "yaml":
-            return report.manifest(decision.pod).rstrip("\n")
+            return manifest(decision.pod).rstrip("\n")
         case _:
             return report.text(decision) or ("compliant" if decision.is_promised else 'left alone: no annotation dpdk: "true"')
 

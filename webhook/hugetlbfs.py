@@ -112,7 +112,7 @@ class _Planner:
                 )
                 self.plan.problems.append(Reject(volume.path, "volume of a size that nobody requests", detail))
             if volume.raw.get("sizeLimit") is not None:
-                detail = f"volume {shown(volume.name, 40)}: it does not size the mount; the container's limit does"
+                detail = f"volume {shown(volume.name, 20)}: the container's limit sizes the mount"
                 self.plan.notes.append(Warn((*volume.path[:-1], "sizeLimit"), "sizeLimit on hugepages", detail))
 
     def decide_mounts(self) -> None:
@@ -160,7 +160,7 @@ class _Planner:
                 self.plan.notes.append(Warn((*path, field), "hugepages mounted by subPath", detail))
         if name in self.shared:
             self.shared.remove(name)  # said once
-            detail = f"volume {shown(name, 40)}: give each DPDK process its own --file-prefix"
+            detail = f"volume {shown(name, 20)}: each process needs its own --file-prefix"
             self.plan.notes.append(Warn((*path, "name"), "hugepage volume shared", detail))
 
     def _add(self, container: Container, size: PageSize) -> None:

@@ -16,7 +16,7 @@ PREFIX: Final = "dpdk/"
 _HUGEPAGES: Final = "dpdk/hugepages-"
 KEYS: Final = ("containers", "eal-env", "huge-dir", "huge-size", "hugepages-1Gi", "hugepages-2Mi", "whole-cpus")
 
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,253}", re.ASCII)
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 _MOST = 100  # options; page sizes are few, and Kubernetes bounds annotations only after the webhooks have seen them
 _LONGEST_PATH = 255
 _SYSTEM = frozenset(

@@ -4,6 +4,7 @@ from html import escape
 from urllib.parse import parse_qs
 
 from webhook import report
+from webhook.diff import diff
 from webhook.manifest import read_pod
 from webhook.review import review
 from webhook.settings import Settings
@@ -76,7 +77,7 @@ def answer(form: bytes, settings: Settings) -> str:
         verdict = "Refused"
     findings = "\n".join(report.findings(decision))
     parts = [f"<h2>{escape(verdict)}</h2>", f"<pre>{escape(findings)}</pre>" if findings else ""]
-    parts.append("<pre>" + "\n".join(_line(line) for line in report.diff(pod.raw, decision).splitlines()) + "</pre>")
+    parts.append("<pre>" + "\n".join(_line(line) for line in diff(pod.raw, decision).splitlines()) + "</pre>")
     return render(text, "\n".join(parts))
 
 

@@ -1,17 +1,20 @@
 """The Decision for people and programs: sentences, a diff, plain JSON. Nothing is decided here."""
 
-import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import orjson
-import yaml
 
 from webhook.edits import UNSET
-from webhook.path import Path, dotted, shown
+from webhook.path import dotted, shown
 from webhook.review import Change, Decision, Finding
 
-WARNING_LENGTH = 120  # characters; the API server cuts longer ones once the response holds 4,096 of them
+WARNING_LENGTH = 120  # characters
+WARNINGS_LENGTH = 4_096  # characters of all; the API server cuts longer ones beyond, and drops what comes then
+REASONS = 50
+REASON_LENGTH = 1_000  # characters
+REFUSAL_LENGTH = 16 * 1024  # characters
 _PART = 60
 
 
@@ -23,8 +26,58 @@ def rejection(finding: Finding) -> str:
 
 def warning(finding: Finding) -> str:
     """resources: container app, no cpu: …; at most 120 characters, since kubectl shows it beside everything else."""
-    subject = f"container {finding.container}, " if finding.container else ""
-    return shown(f"{finding.rule}: {subject}{finding.reason}: {finding.detail}", WARNING_LENGTH)
+    return _warning(finding, [finding.container] if finding.container else [])
+
+
+def warnings(decision: Decision) -> list[str]:
+    """The warnings as the API server passes them on: containers that share a text share a line, and it takes only so much."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in decision.warnings:
+        groups.setdefault((finding.rule, finding.reason, finding.detail), []).append(finding)
+    named = [dict.fromkeys(finding.container for finding in group if finding.container) for group in groups.values()]
+    lines = [_warning(group[0], list(names)) for group, names in zip(groups.values(), named, strict=True)]
+    return _bounded(lines, len(lines), WARNINGS_LENGTH)
+
+
+def _warning(finding: Finding, containers: Sequence[str]) -> str:
+    """Names give way to the detail, which says what to write instead."""
+    before, behind = f"{finding.rule}: ", f"{finding.reason}: {finding.detail}"
+    return shown(before + _subject(containers, WARNING_LENGTH - len(before + behind)) + behind, WARNING_LENGTH)
+
+
+def _subject(containers: Sequence[str], room: int) -> str:
+    if not containers:
+        return ""
+    *others, last = containers
+    if not others:
+        return f"container {_narrowed(last, room - len('container , '))}, "
+    named = f"containers {', '.join(others)} and {last}, "
+    return named if len(containers) <= 3 and len(named) <= room else f"{len(containers)} containers, "
+
+
+def _narrowed(name: str, room: int) -> str:
+    """Both ends of the name: what tells one container from the next may stand at either."""
+    if len(name) <= room:
+        return name
+    ends = max(room - 1, 0)
+    return f"{name[: ends - ends // 2]}…{name[len(name) - ends // 2 :]}"
+
+
+def refusal(reasons: Sequence[str]) -> str:
+    """Every reason at once, a line each; of a pod with more than anybody would read, the first ones."""
+    count = "1 reason" if len(reasons) == 1 else f"{len(reasons)} reasons"
+    lines = [shown(reason, REASON_LENGTH) for reason in reasons]
+    return "\n".join([f"this pod can't run DPDK as it is ({count}):", *_bounded(lines, REASONS, REFUSAL_LENGTH)])
+
+
+def _bounded(lines: list[str], most: int, size: int) -> list[str]:
+    """The lines; where there are more than `most`, or more than `size` characters, the first ones, and how many follow."""
+    if len(lines) <= most and sum(map(len, lines)) < size:
+        return lines
+    left_out = "… and {} more; POST the pod to /dry-run to see all"
+    room = size - len(left_out.format(len(lines)))
+    kept = [line for line, end in zip(lines[:most], accumulate(map(len, lines)), strict=False) if end < room]
+    return [*kept, left_out.format(len(lines) - len(kept))]
 
 
 def shortfall(change: Change) -> str:
@@ -70,56 +123,6 @@ def _value(value: Any) -> str:
         rest = value.get("mountPath") or value.get("value")
         return shown(f"{value['name']} {rest}" if rest else str(value["name"]), _PART)
     return shown(orjson.dumps(value).decode(), _PART)
-
-
-def diff(before: Mapping[str, Any], decision: Decision) -> str:
-    """The pod's YAML before and after as a unified diff, with the rule and the reason behind each line that a rule wrote."""
-    old, new = manifest(before), manifest(decision.pod)
-    reasons = {path: f"{change.rule}: {change.why}" for change in decision.changes for path in [change.operation.path]}
-    root = yaml.compose(new, yaml.CSafeLoader)
-    notes = {line: reasons[path] for path, line in _lines(root, ()) if path in reasons}
-    old_lines, new_lines = old.splitlines(), new.splitlines()
-    result: list[str] = []
-    for tag, old_from, old_to, new_from, new_to in difflib.SequenceMatcher(
-        None, old_lines, new_lines, autojunk=False
-    ).get_opcodes():
-        if tag == "equal":
-            result += [f" {line}" for line in new_lines[new_from:new_to]]
-            continue
-        result += [f"-{line}" for line in old_lines[old_from:old_to]]
-        for number in range(new_from, new_to):
-            note = f"  # {notes[number]}" if number in notes else ""
-            result.append(f"+{new_lines[number]}{note}")
-    return "\n".join(result)
-
-
-def manifest(pod: Mapping[str, Any]) -> str:
-    """The pod as YAML, its fields in the order in which they came."""
-    # through JSON: aliases and unusual scalars are gone, and the two texts differ only where the pods do
-    plain = orjson.loads(orjson.dumps(pod))
-    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Lists are indented as in the Kubernetes documentation, and no value is ever replaced by an alias."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, indentless=False)
-
-
-def _lines(node: yaml.Node | None, path: Path) -> Iterator[tuple[Path, int]]:
-    """Every value's path and the line of the text on which it begins."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield (*path, key.value), key.start_mark.line
-            yield from _lines(value, (*path, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield (*path, index), item.start_mark.line
-            yield from _lines(item, (*path, index))
 
 
 def as_json(decision: Decision) -> dict[str, Any]:

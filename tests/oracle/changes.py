@@ -31,6 +31,7 @@ from tests.oracle.pod import (
     is_promised,
     items,
     member,
+    resolved_value,
     sizes,
     volume_size,
 )
@@ -228,16 +229,19 @@ def _envs(was: Container, name: str, tokens: list[str]) -> list[Any]:
     written = was.raw.get("env", MISSING)
     env = items(was.raw, "env")
     places = [index for index, entry in enumerate(env) if entry.get("name") == name]
-    if holds_eal_option(command_words(was)) or len(places) > 1:
+    if holds_eal_option(command_words(was, name)) or len(places) > 1:
         return [written]
     if not places:
         return [written, *([{"name": name, "value": token}, *env] for token in tokens)]
     (place,) = places
     entry = env[place]
-    if entry.get("valueFrom") is not None or holds_eal_option(env_words(entry)):
+    if entry.get("valueFrom") is not None or holds_eal_option(env_words(was.raw, entry)):
         return [written]
     value = entry.get("value") or ""
     longer = [f"{value} {token}" for token in tokens] + ([] if value.strip() else tokens)
+    if "--" in resolved_value(was.raw, entry).split():  # EAL reads no further
+        head, end, rest = value.partition(" -- ")
+        longer = [f"{head} {token}{end}{rest}" if end else f"{token} {value}" for token in tokens]
     return [written, *([*env[:place], {**entry, "value": v}, *env[place + 1 :]] for v in longer)]
 
 

@@ -3,9 +3,11 @@
 Null is absent everywhere, as it is to the API server.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import takewhile
 from typing import Any, Final
 
 from tests.oracle.quantity import UnreadableError, canonical_bytes, parse
@@ -205,13 +207,54 @@ def eal_env(pod: Raw, settings: Site) -> str:
     return str(annotations(pod).get("dpdk/eal-env") or settings.eal_env)
 
 
-def command_words(container: Container) -> list[str]:
-    """The words of command and args, also those inside one argument to a shell."""
-    return [word for key in ("command", "args") for part in items(container.raw, key) for word in str(part).split()]
+def command_words(container: Container, ours: str) -> list[str]:
+    """The words of command and args that are EAL's: up to a lone `--`, also those inside one argument to a shell.
+
+    Other variables are resolved; the reference to ours is no word that the user wrote.
+    """
+    known = _values([entry for entry in items(container.raw, "env") if entry.get("name") != ours])
+    words: list[str] = []
+    before = ""
+    for part in [_resolved(str(part), known) for key in ("command", "args") for part in items(container.raw, key)]:
+        if part == "--":
+            break
+        script = part.split() != [part] or (before.startswith("-") and before.endswith("c"))
+        words += _of_eal(re.sub(r"[;&|()<>]", " ", re.sub(r"[\"'\\]", "", part)).split() if script else [part])
+        before = part
+    return words
 
 
-def env_words(entry: Raw) -> list[str]:
-    return str(entry.get("value") or "").split()
+def env_words(raw: Raw, entry: Raw) -> list[str]:
+    """EAL's words in a variable of the container, with the quotes that a shell leaves in what a variable brings."""
+    return _of_eal(resolved_value(raw, entry).split())
+
+
+def resolved_value(raw: Raw, entry: Raw) -> str:
+    """The variable's value with those of the entries before it; what can't be known stays as it is written."""
+    before = list(takewhile(lambda other: other is not entry, items(raw, "env")))
+    return _resolved(str(entry.get("value") or ""), _values(before))
+
+
+def _values(env: list[Raw]) -> dict[str, str]:
+    known: dict[str, str] = {}
+    for entry in env:
+        name = str(entry.get("name"))
+        unknown = entry.get("valueFrom") is not None
+        known[name] = f"$({name})" if unknown else _resolved(str(entry.get("value") or ""), known)
+    return known
+
+
+def _resolved(text: str, known: Mapping[str, str]) -> str:
+    return re.sub(r"\$\$|\$\(([^)]*)\)", lambda m: "$" if m[0] == "$$" else known.get(m[1], m[0]), text)
+
+
+def _of_eal(words: list[str]) -> list[str]:
+    return words[: words.index("--")] if "--" in words else words
+
+
+def depends(path: str) -> bool:
+    """Whether the path waits for a value that only the node, or a shell, will know."""
+    return "$" in path or "`" in path
 
 
 def huge_dirs(words: list[str]) -> Iterator[tuple[str, bool]]:

@@ -20,6 +20,7 @@ from tests.oracle.pod import (
     canonical_size,
     command_words,
     containers,
+    depends,
     dpdk_containers,
     drops_ipc_lock,
     eal_env,
@@ -235,21 +236,19 @@ def _eal(pod: Raw, dpdk: list[Container], settings: Site, before: Raw | None) ->
     for container in dpdk:
         name = eal_env(pod, settings)
         mounts = hugepage_mounts(pod, container)
-        for path, _ in huge_dirs(command_words(container)):
-            if not any(same_path(path, mount.path) for mount in mounts):
+        words = command_words(container, name)
+        for path, _ in huge_dirs(words):
+            if not depends(path) and not any(same_path(path, mount.path) for mount in mounts):
                 yield (
                     f"C5: container {container.name} runs with --huge-dir {path}, which is no hugepage mount of its "
                     f"own ({container.path})"
                 )
-        if not holds_eal_option(command_words(container)):
+        if not holds_eal_option(words):
             chosen = wanted if wanted in sizes(container) else max(sizes(container), default=None)
-            theirs = None if before is None else _entries(_twin(container, before), name)
-            yield from _variable(container, name, mounts, chosen, theirs)
+            yield from _variable(container, name, mounts, chosen, None if before is None else _twin(container, before))
 
 
-def _variable(
-    container: Container, name: str, mounts: list[Mount], chosen: int | None, theirs: list[Raw] | None
-) -> Iterator[str]:
+def _variable(container: Container, name: str, mounts: list[Mount], chosen: int | None, theirs: Raw | None) -> Iterator[str]:
     """One variable, literal, with one --huge-dir; ours is one token and names the chosen size."""
     where = f"({container.path}.env)"
     entries = _entries(container.raw, name)
@@ -259,7 +258,7 @@ def _variable(
     if entries[0].get("valueFrom") is not None:
         yield f"C5: container {container.name} takes {name} from elsewhere, where it cannot be read {where}"
         return
-    words = env_words(entries[0])
+    words = env_words(container.raw, entries[0])
     found = list(huge_dirs(words))
     if not found and any(option in words for option in NO_HUGE_DIR):
         return
@@ -268,8 +267,8 @@ def _variable(
         return
     path, one_token = found[0]
     named = [mount for mount in mounts if same_path(path, mount.path)]
-    ours = theirs is not None and not any(any(huge_dirs(env_words(entry))) for entry in theirs)
-    if not named:
+    ours = theirs is not None and not any(any(huge_dirs(env_words(theirs, entry))) for entry in _entries(theirs, name))
+    if not named and not depends(path):
         it = f"--huge-dir {path or 'without a path'}"
         yield f"C5: container {container.name} has {it} in {name}, no hugepage mount of its own {where}"
     elif ours and not any(mount.size == chosen for mount in named):

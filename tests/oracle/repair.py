@@ -28,6 +28,7 @@ from tests.oracle.pod import (
     hugepage_volumes,
     items,
     page_size,
+    resolved_value,
     sizes,
     volume_size,
 )
@@ -115,7 +116,8 @@ def _volume(pod: dict[str, Any], size: int) -> str:
 def _environment(pod: Raw, container: Container, name: str) -> None:
     raw: Any = container.raw
     entries = [entry for entry in items(raw, "env") if entry["name"] == name]
-    if holds_eal_option(command_words(container)) or any(holds_eal_option(env_words(entry)) for entry in entries):
+    written = [word for entry in entries for word in env_words(raw, entry)]
+    if holds_eal_option(command_words(container, name)) or holds_eal_option(written):
         return
     wanted = page_size(str(annotations(pod).get("dpdk/huge-size")))
     chosen = wanted if wanted in sizes(container) else max(sizes(container))
@@ -124,4 +126,7 @@ def _environment(pod: Raw, container: Container, name: str) -> None:
     if not entries:
         raw["env"] = [{"name": name, "value": token}, *items(raw, "env")]
     else:
-        entries[0]["value"] = f"{entries[0]['value']} {token}" if entries[0].get("value") else token
+        value = entries[0].get("value") or ""
+        head, end, rest = value.partition(" -- ")
+        hidden = not end and "--" in resolved_value(raw, entries[0]).split()
+        entries[0]["value"] = f"{token} {value}" if hidden else f"{head} {token}{end}{rest}".lstrip()

@@ -62,11 +62,16 @@ PARTS: dict[str, Callable[[], str]] = {"rules": rules_table, "settings": setting
 def generate(text: str) -> str:
     """The text with everything between `<!-- generated: NAME -->` and `<!-- end -->` made anew."""
     for name, table in PARTS.items():
-        pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text, count = pattern.subn(lambda match, table=table: f"{match[1]}{table()}\n{match[2]}", text)  # type: ignore[misc]
-        if count != 1:
-            raise ValueError(f"README.md has {count} places for the table of {name}, not 1")
+        text = _filled(text, name, table())
     return text
+
+
+def _filled(text: str, name: str, table: str) -> str:
+    pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+    filled, count = pattern.subn(lambda match: f"{match[1]}{table}\n{match[2]}", text)
+    if count != 1:
+        raise ValueError(f"README.md has {count} places for the table of {name}, not 1")
+    return filled
 
 
 def main() -> int:

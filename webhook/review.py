@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from webhook.edits import Draft, Operation, Reject, Warn
+from webhook.edits import Draft, Operation, Reject, Remove, Warn
 from webhook.path import Path
 from webhook.pod import Pod, container_name
 from webhook.rules import OPT_IN, RULES, Rule
@@ -79,7 +79,7 @@ def review(pod: Pod, settings: Settings, rules: Sequence[Rule] = RULES) -> Decis
                     warnings.append(Finding(rule.id, container, edit.path, edit.reason, edit.detail))
                 case _:
                     operation = draft.apply(edit)
-                    value = None if operation.op == "remove" else edit.value  # type: ignore[union-attr]
+                    value = None if isinstance(edit, Remove) else edit.value
                     changes.append(Change(rule.id, container, operation, value, edit.why))
         if len(changes) > changed:
             view = Pod(draft.pod)

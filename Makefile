@@ -19,8 +19,9 @@ $(VENV)/ready: requirements/dev.txt pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+run: export PORT := $(PORT)
 run: $(VENV)/ready ## throwaway certificates, the server, a review of an example pod, the patch; PORT=8443
-	@PORT=$(PORT) $(BIN)/python -m scripts.run
+	@$(BIN)/python -m scripts.run
 
 test: $(VENV)/ready ## the whole suite, a real kube-apiserver included (built from its Go module the first time)
 	@$(BIN)/python -m tests.cluster.binaries

@@ -86,12 +86,18 @@ def test_the_printed_page_and_the_printed_command_work_as_they_are_printed() -> 
         assert '"allowed":true' in dry_run.stdout
 
 
+def _directory(lines: list[str]) -> Path:
+    """Where the throwaway certificates are, from the curl line."""
+    [found] = re.findall(r"--cacert (\S+)/ca\.crt", "\n".join(lines))
+    return Path(found)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_and_leaves_nothing_behind(number: signal.Signals) -> None:
     [port] = throwaway.free_ports(1)
     with _run(port) as (process, lines):
         children = _children(process.pid)
-        directory = Path(re.search(r"--cacert (\S+)/ca.crt", "\n".join(lines))[1])  # type: ignore[index]
+        directory = _directory(lines)
         assert [path.name for path in sorted(directory.iterdir())] == ["ca.crt", "tls.crt", "tls.key"]
         assert (directory / "tls.key").stat().st_mode & 0o777 == 0o600
         assert directory.parent == Path(tempfile.gettempdir())
@@ -109,7 +115,7 @@ def test_a_signal_ends_it_and_leaves_nothing_behind(number: signal.Signals) -> N
 def test_further_signals_do_not_cut_the_end_short() -> None:
     [port] = throwaway.free_ports(1)
     with _run(port) as (process, lines):
-        directory = Path(re.search(r"--cacert (\S+)/ca.crt", "\n".join(lines))[1])  # type: ignore[index]
+        directory = _directory(lines)
         child = _children(process.pid)[0]
         while process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -190,3 +196,20 @@ def test_only_a_terminal_is_given_colour(monkeypatch: pytest.MonkeyPatch) -> Non
     assert run._coloured(lines) == [" same", "\x1b[32m+new\x1b[0m", "\x1b[31m-old\x1b[0m", ""]
     monkeypatch.setenv("NO_COLOR", "1")
     assert run._coloured(lines) == lines
+
+
+def test_ctrl_c_on_make_run_ends_it_without_a_complaint() -> None:
+    """Ctrl-C reaches make and all that it runs; a shell in between would die of it and be reported."""
+    [port] = throwaway.free_ports(1)
+    command = ["make", "-o", ".venv/ready", f"PORT={port}", "run"]  # -o: the environment is the one that we run in
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as make:
+        assert make.stdout is not None
+        printed = next((line for line in make.stdout if line.startswith("end it")), None)
+        os.killpg(make.pid, signal.SIGINT)
+        rest, complaints = make.communicate(timeout=30)
+    assert printed == "end it   Ctrl-C\n"
+    assert rest == ""
+    assert "***" not in complaints
+    assert "Traceback" not in complaints

@@ -13,10 +13,11 @@ from webhook.quantity import Quantity, QuantityError, parse
 
 ANNOTATION: Final = "dpdk"
 PREFIX: Final = "dpdk/"
-_HUGEPAGES: Final = "dpdk/hugepages-"
+HUGEPAGES_KEY: Final = "dpdk/hugepages-"
 KEYS: Final = ("containers", "eal-env", "huge-dir", "huge-size", "hugepages-1Gi", "hugepages-2Mi", "whole-cpus")
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
+_ANNOTATIONS: Final = ("metadata", "annotations")
 _MOST = 100  # options; page sizes are few, and Kubernetes bounds annotations only after the webhooks have seen them
 _LONGEST_PATH = 255
 _SYSTEM = frozenset(
@@ -39,31 +40,28 @@ class Options:
     whole_cpus: bool | None = None
     problems: tuple[Reject, ...] = ()
 
-    @property
-    def hugepages_misread(self) -> bool:
-        """An amount of hugepages was given and could not be understood: no second complaint that it is missing."""
-        return any(str(problem.path[-1]).startswith((_HUGEPAGES, "annotations")) for problem in self.problems)
+    def misread(self, key: str) -> bool:
+        """Keys that begin like this were given and could not be understood: no second complaint that they are missing."""
+        return any(problem.path == _ANNOTATIONS or str(problem.path[-1]).startswith(key) for problem in self.problems)
 
 
 def read_options(annotations: Mapping[str, str]) -> Options:
     """The options; what can't be understood is in `problems` and counts as not given."""
     given = [(key, value or "") for key, value in annotations.items() if key.startswith(PREFIX)]
     if len(given) > _MOST:
-        path = ("metadata", "annotations")
-        return Options(
-            problems=(Reject(path, "too many options", f"there are {len(given)} dpdk/… keys; write what is needed"),)
-        )
+        detail = f"there are {len(given)} dpdk/… keys; write what is needed"
+        return Options(problems=(Reject(_ANNOTATIONS, "too many options", detail),))
     values: dict[str, Any] = {}
     hugepages: list[tuple[PageSize, Quantity]] = []
     problems: list[Reject] = []
     for key, value in given:
         try:
-            if key.startswith(_HUGEPAGES):
+            if key.startswith(HUGEPAGES_KEY):
                 hugepages.append(_hugepages(key, value))
             else:
                 values |= _read(key.removeprefix(PREFIX), value)
         except _OptionError as error:
-            problems.append(Reject(("metadata", "annotations", key), error.reason, error.detail))
+            problems.append(Reject((*_ANNOTATIONS, key), error.reason, error.detail))
     return Options(**values, hugepages=tuple(sorted(hugepages)), problems=tuple(problems))
 
 
@@ -106,7 +104,7 @@ def _read(key: str, value: str) -> dict[str, Any]:
 
 
 def _hugepages(key: str, value: str) -> tuple[PageSize, Quantity]:
-    size = _page_size(key.removeprefix(_HUGEPAGES), _HUGEPAGES)
+    size = _page_size(key.removeprefix(HUGEPAGES_KEY), HUGEPAGES_KEY)
     try:
         amount = parse(value)
     except QuantityError as error:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from webhook.edits import Reject, Warn
-from webhook.options import whole_pages_problem
+from webhook.options import HUGEPAGES_KEY, whole_pages_problem
 from webhook.pagesize import PageSize, PageSizeError, page_size
 from webhook.path import shown
 from webhook.pod import HUGEPAGES, Container, Pod
@@ -35,7 +35,7 @@ def pages(pod: Pod, settings: Settings) -> Iterator[Pages | Reject | Warn]:
             yield from _unused(pod, container, [each for each in asked if isinstance(each, Pages)])
         elif given:
             yield from (Pages(container, size, amount, asked=False) for size, amount in given)
-        elif not pod.options.hugepages_misread:
+        elif not pod.options.misread(HUGEPAGES_KEY):
             detail = 'an amount can\'t be guessed; annotate the pod, such as dpdk/hugepages-2Mi: "1Gi"'
             yield Reject(container.at("resources", "limits"), "no hugepages", detail)
 

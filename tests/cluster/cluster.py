@@ -16,24 +16,14 @@ import httpx
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from scripts.throwaway import free_ports
 from tests.cluster.binaries import binaries
 from tests.cluster.pki import Authority, KeyPair, write_key
-from tests.cluster.tied import Tied, free_ports, until
+from tests.cluster.tied import Tied, until
 
 BASE = Path(__file__).resolve().parents[2] / "deploy" / "base"
 # namespace-controller makes a deleted namespace go away; no scheduler and no kubelet: pods stay Pending.
 CONTROLLERS = "deployment-controller,replicaset-controller,serviceaccount-controller,namespace-controller"
-AUDITED = {
-    "level": "Metadata",
-    "verbs": ["create", "update", "patch", "delete"],
-    "resources": [{"group": "", "resources": ["pods"]}],
-}
-AUDIT_POLICY = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [AUDITED, {"level": "None"}],
-}
 CALLS = re.compile(r"^apiserver_admission_webhook_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
 WARNING = re.compile(r'^299 \S+ "(?P<text>(?:[^"\\]|\\.)*)"')
 
@@ -105,10 +95,6 @@ class Cluster:
         """Return how often the API server has called a webhook, whatever came of it."""
         matches = CALLS.finditer(self.metrics())
         return sum(int(float(match["count"])) for match in matches if f'name="{name}"' in match["labels"].split(","))
-
-    def audit(self) -> list[dict[str, Any]]:
-        """Return an event for each write of a pod so far, with the audit annotations that the webhook gave it."""
-        return [json.loads(line) for line in (self.directory / "audit.log").read_text().splitlines()]
 
     @contextmanager
     def namespace(self, labels: Mapping[str, str] | None = None) -> Iterator[str]:
@@ -183,8 +169,6 @@ class Cluster:
         serving = authority.server("kube-apiserver", dns="localhost", address="127.0.0.1")
         admin = authority.client("admin", group="system:masters")
         accounts = write_key(self.directory / "accounts.key", ec.generate_private_key(ec.SECP256R1()))
-        policy = self.directory / "audit-policy.json"
-        policy.write_text(json.dumps(AUDIT_POLICY))
         (port,) = free_ports(1)
         url = f"https://127.0.0.1:{port}"
         self.kubeconfig = self.directory / "admin.kubeconfig"
@@ -207,8 +191,6 @@ class Cluster:
             f"--service-account-signing-key-file={accounts}",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--allow-privileged=true",
-            f"--audit-policy-file={policy}",
-            f"--audit-log-path={self.directory / 'audit.log'}",
         )
         context = ssl.create_default_context(cafile=authority.certificate)
         context.load_cert_chain(admin.certificate, admin.key)

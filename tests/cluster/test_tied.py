@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import tied
-from tests.cluster.tied import StartError, Tied, free_ports, until
+from tests.cluster.tied import StartError, Tied, until
 
 PARENT = """
 import pathlib, signal, sys
@@ -67,7 +67,3 @@ def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 def test_waiting_in_vain_says_for_what() -> None:
     with pytest.raises(TimeoutError, match=r"^a miracle: not within 0\.1 s$"):
         until(lambda: False, seconds=0.1, waiting_for="a miracle")
-
-
-def test_ports_are_distinct() -> None:
-    assert len(set(free_ports(20))) == 20

@@ -7,7 +7,6 @@ Run as a script, this file is the shim that ties itself to its parent and then b
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -85,16 +84,6 @@ def until(holds: Callable[[], bool], *, seconds: float, waiting_for: str) -> Non
         if time.monotonic() > deadline:
             raise TimeoutError(f"{waiting_for}: not within {seconds:g} s")
         time.sleep(0.05)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return distinct TCP ports of 127.0.0.1 that nothing listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def _become(parent: int, command: list[str]) -> None:

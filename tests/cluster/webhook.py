@@ -3,15 +3,14 @@
 import os
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 import httpx
 
-from certs.issue import issue_ca, issue_leaf
+from scripts import throwaway
 from tests.cluster.cluster import answers_ok
-from tests.cluster.tied import Tied, free_ports
+from tests.cluster.tied import Tied
 
 
 class Webhook:
@@ -21,26 +20,14 @@ class Webhook:
     """
 
     def __init__(self, directory: Path, *, settings: Mapping[str, str] | None = None) -> None:
-        tls_port, health_port = free_ports(2)
-        now = datetime.now(UTC)
-        authority = issue_ca(name="webhook CA", now=now)
-        leaf = issue_leaf(authority, names=["127.0.0.1"], now=now)
-        certificate, key = directory / "tls.crt", directory / "tls.key"
-        certificate.write_bytes(leaf.certificate)
-        key.touch(mode=0o600)
-        key.write_bytes(leaf.key)
-        self.ca_pem = authority.certificate
+        tls_port, health_port = throwaway.free_ports(2)
+        files = throwaway.issue(directory)
+        self.ca_pem = files.ca.read_bytes()
         self.url = f"https://127.0.0.1:{tls_port}"
         self.health_url = f"http://127.0.0.1:{health_port}"
         self.log = directory / "webhook.log"
-        self._settings = {
-            **(settings or {}),
-            "host": "127.0.0.1",
-            "tls_port": str(tls_port),
-            "health_port": str(health_port),
-            "tls_cert": str(certificate),
-            "tls_key": str(key),
-        }
+        self._settings = {f"DPDK_WEBHOOK_{key.upper()}": value for key, value in (settings or {}).items()}
+        self._settings |= throwaway.settings(files, tls_port, health_port)
         self._process: Tied | None = None
 
     def __enter__(self) -> Self:
@@ -75,4 +62,4 @@ class Webhook:
     def _environment(self) -> dict[str, str]:
         # What whoever runs the tests has set for a server of his own is not meant for this one.
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("DPDK_WEBHOOK_")}
-        return inherited | {f"DPDK_WEBHOOK_{key.upper()}": value for key, value in self._settings.items()}
+        return inherited | self._settings

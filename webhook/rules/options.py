@@ -15,5 +15,5 @@ from webhook.settings import Settings
 
 def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
     yield from pod.options.problems
-    if pod.dpdk_containers_problem and not any(p.path[-1] == "dpdk/containers" for p in pod.options.problems):
+    if pod.dpdk_containers_problem and not pod.options.misread("dpdk/containers"):
         yield pod.dpdk_containers_problem

@@ -51,6 +51,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     # raw bytes to raw bytes: models and dependency injection would double the cost of the two routes that pods wait for
     app.router.routes.append(Route("/mutate", _Admission(admission.mutate, settings), methods=["POST"]))
+    # namespaces that enforce baseline or restricted are sent here by their label: to ask the API server would be a call
+    strict = settings if settings.pod_security != "privileged" else settings.model_copy(update={"pod_security": "baseline"})
+    app.router.routes.append(Route("/mutate/baseline", _Admission(admission.mutate, strict), methods=["POST"]))
     app.router.routes.append(Route("/validate", _Admission(admission.validate, settings), methods=["POST"]))
     app.add_exception_handler(Malformed, _bad_request)
     app.add_exception_handler(BodyTooLarge, _too_large)

@@ -108,6 +108,9 @@ class Settings(BaseSettings):
         default="DPDK_EAL_ARGS", description="the environment variable that carries --huge-dir"
     )
     allow_user_namespaces: bool = Field(default=False, description="let pods with hostUsers: false through")
+    pod_security: Literal["privileged", "baseline", "restricted"] = Field(
+        default="privileged", description="the Pod Security level of namespaces without a label; a stricter one is warned of"
+    )
 
     # the server; no field may be called `port`: a Service named dpdk-webhook makes Kubernetes set DPDK_WEBHOOK_PORT
     host: str = Field(default="0.0.0.0", description="the address to listen on")  # noqa: S104 - a pod listens on all of its own

@@ -31,6 +31,7 @@ class _Each:
 _Shape = type | None | dict[str, Any] | list[Any] | _Each  # None: anything; a list of one: a list of that
 
 _AMOUNTS = _Each(None)  # quantities: a string or a number, judged by the rules, which can name the container
+_HANDLER = {"exec": _AMOUNTS}
 _RESOURCES = {"requests": _AMOUNTS, "limits": _AMOUNTS}
 _CONTAINER = {
     "name": str,
@@ -38,6 +39,9 @@ _CONTAINER = {
     "args": [str],
     "env": [{"name": str, "value": str, "valueFrom": _AMOUNTS}],
     "envFrom": [_AMOUNTS],
+    "lifecycle": {"postStart": _HANDLER, "preStop": _HANDLER},
+    "livenessProbe": _HANDLER,
+    "readinessProbe": _HANDLER,
     "resources": _RESOURCES,
     "restartPolicy": str,
     "securityContext": {
@@ -46,6 +50,7 @@ _CONTAINER = {
         "runAsUser": int,
         "runAsNonRoot": bool,
     },
+    "startupProbe": _HANDLER,
     "terminationMessagePath": str,
     "volumeDevices": [{"name": str, "devicePath": str}],
     "volumeMounts": [{"name": str, "mountPath": str, "readOnly": bool, "subPath": str, "subPathExpr": str}],

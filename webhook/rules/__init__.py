@@ -7,7 +7,18 @@ from typing import Final, TypeAlias
 
 from webhook.edits import Edit
 from webhook.pod import Pod
-from webhook.rules import eal_env, host_users, hugepages, ipc_lock, opt_in, options, pod_resources, resources, windows
+from webhook.rules import (
+    eal_env,
+    exec_probes,
+    host_users,
+    hugepages,
+    ipc_lock,
+    opt_in,
+    options,
+    pod_resources,
+    resources,
+    windows,
+)
 from webhook.settings import Settings
 
 Propose: TypeAlias = Callable[[Pod, Settings], Iterator[Edit]]
@@ -47,5 +58,6 @@ def _rule(module: ModuleType) -> Rule:
 
 OPT_IN: Final = _rule(opt_in)
 RULES: Final = tuple(
-    _rule(module) for module in (options, windows, host_users, pod_resources, resources, hugepages, ipc_lock, eal_env)
+    _rule(module)
+    for module in (options, windows, host_users, pod_resources, resources, hugepages, ipc_lock, eal_env, exec_probes)
 )

@@ -4,7 +4,7 @@ Reads:        containers[*].securityContext, spec.securityContext
 Writes:       securityContext.capabilities.add (IPC_LOCK appended)
 Rejects when: capabilities.drop names IPC_LOCK
 Why:          DMA needs pages that stay where they are: without CAP_IPC_LOCK, vfio fails with error 12 and no packet is sent
-              (capabilities(7), DPDK: Linux drivers, VFIO)
+              (capabilities(7), DPDK: Linux drivers, VFIO); the Pod Security levels baseline and restricted both forbid it
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,10 @@ from webhook.settings import Settings
 
 
 def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
+    if settings.pod_security != "privileged" and pod.dpdk_containers:
+        # never worked around: the author, who may not have written the capability, is told who will refuse it
+        detail = f"{settings.pod_security} refuses IPC_LOCK; the namespace must enforce privileged"
+        yield Warn(("metadata", "namespace"), "Pod Security", detail)
     for container in pod.dpdk_containers:
         if container.security_context.get("privileged"):
             path = container.at("securityContext", "privileged")

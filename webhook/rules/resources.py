@@ -1,6 +1,6 @@
 """Requests equal limits, and DPDK containers get whole CPUs.
 
-Reads:        containers[*].resources, initContainers[*].resources
+Reads:        containers[*].resources, initContainers[*].resources, and whether a LimitRange gave defaults
 Writes:       resources.requests and resources.limits (cpu, memory)
 Rejects when: a request exceeds its limit, a quantity cannot be parsed, is negative or above max_cpu, or a DPDK container has
               no memory
@@ -15,6 +15,8 @@ from webhook.pod import HUGEPAGES, Container, Pod
 from webhook.quantity import Quantity, QuantityError, parse
 from webhook.settings import Settings
 
+LIMIT_RANGER = "kubernetes.io/limit-ranger"  # what the LimitRanger plugin writes beside the defaults that it gave
+
 _EQUAL = "exclusive CPUs need requests equal to limits in every container"
 _DEFAULT = "exclusive CPUs need it in every container; this site's default"
 _WHOLE = "a polling core cannot be shared; rounded up to whole CPUs"
@@ -25,9 +27,10 @@ def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
     everywhere = pod.options.whole_cpus if pod.options.whole_cpus is not None else settings.whole_cpus == "all"
     for container in pod.containers:
         is_dpdk = container.path in dpdk
-        yield from _cpu(container, is_dpdk, everywhere, settings)
-        yield from _memory(container, is_dpdk, settings)
-        yield from _others(container)
+        edits = [*_cpu(container, is_dpdk, everywhere, settings), *_memory(container, is_dpdk, settings), *_others(container)]
+        yield from edits
+        if LIMIT_RANGER in pod.annotations:
+            yield from _raised(container, [edit for edit in edits if isinstance(edit, Set)])
 
 
 def _cpu(container: Container, is_dpdk: bool, everywhere: bool, settings: Settings) -> Iterator[Edit]:
@@ -85,6 +88,16 @@ def _memory(container: Container, is_dpdk: bool, settings: Settings) -> Iterator
         target, why = parse(default), _DEFAULT
         yield Warn(path, "no memory", f"it gets {target}; write what it needs")
     yield from _both(container, "memory", request, limit, target, why)
+
+
+def _raised(container: Container, edits: list[Set]) -> Iterator[Edit]:
+    """A LimitRange gave its defaults before us, and judges its maximum after us, as a quota does: what the author never wrote
+    may be refused for what we raised."""
+    for resource, target in {str(edit.path[-1]): edit.value for edit in edits}.items():
+        given = [parse(side[resource]) for side in (container.requests, container.limits) if side.get(resource) is not None]
+        if given and min(given) < parse(target):
+            detail = f"{resource} {min(given)} becomes {target}; its max and the quota are judged afterwards"
+            yield Warn(container.at("resources", "limits", resource), "LimitRange", detail)
 
 
 def _others(container: Container) -> Iterator[Edit]:

@@ -1,30 +1,30 @@
-"""An AdmissionReview of a pod as kube-apiserver sends it: every field of admission.k8s.io/v1 that a CREATE carries."""
+"""An AdmissionReview as kube-apiserver sends it: every field of admission.k8s.io/v1 that a CREATE carries."""
 
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-_KIND = {"group": "", "version": "v1", "kind": "Pod"}
-_RESOURCE = {"group": "", "version": "v1", "resource": "pods"}
 
-
-def admission_review(pod: Mapping[str, Any]) -> dict[str, Any]:
-    """The review of this pod's creation by a user of kubectl, with a uid of its own."""
-    metadata = pod.get("metadata") or {}
+def admission_review(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The review of the creation of this pod or workload by a user of kubectl, with a uid of its own."""
+    metadata = given.get("metadata") or {}
+    group, _, version = str(given.get("apiVersion", "v1")).rpartition("/")
+    kind = {"group": group, "version": version, "kind": str(given.get("kind", "Pod"))}
+    resource = {"group": group, "version": version, "resource": f"{kind['kind'].lower()}s"}
     return {
         "kind": "AdmissionReview",
         "apiVersion": "admission.k8s.io/v1",
         "request": {
             "uid": str(uuid4()),
-            "kind": dict(_KIND),
-            "resource": dict(_RESOURCE),
-            "requestKind": dict(_KIND),
-            "requestResource": dict(_RESOURCE),
+            "kind": dict(kind),
+            "resource": dict(resource),
+            "requestKind": dict(kind),
+            "requestResource": dict(resource),
             "name": metadata.get("name", ""),
             "namespace": metadata.get("namespace", "default"),
             "operation": "CREATE",
             "userInfo": {"username": "kubernetes-admin", "groups": ["kubeadm:cluster-admins", "system:authenticated"]},
-            "object": dict(pod),
+            "object": dict(given),
             "oldObject": None,
             "dryRun": False,
             "options": {

@@ -21,7 +21,8 @@ import orjson
 from scripts import throwaway
 from scripts.review import admission_review
 from webhook.diff import diff
-from webhook.manifest import read_pod
+from webhook.manifest import read
+from webhook.pod import parse_pod
 from webhook.report import findings
 from webhook.review import review
 from webhook.settings import Settings, SettingsError, load
@@ -89,7 +90,8 @@ def _run(port: int, health_port: int, files: throwaway.Certificates) -> int:
 
 def _show(http: httpx.Client, settings: Settings) -> list[str]:
     """What the server answers to a review of the example, as lines to print."""
-    pod = read_pod(EXAMPLE.read_bytes())
+    [manifest] = read(EXAMPLE.read_bytes())
+    pod = parse_pod(manifest)
     answer = http.post("/mutate", json=admission_review(pod.raw))
     lines = [f"POST {answer.url} an AdmissionReview of {EXAMPLE.name}, as kube-apiserver sends it"]
     if not answer.is_success:

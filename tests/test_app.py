@@ -109,7 +109,7 @@ def test_the_content_type_does_not_matter(http: Http, content_type: str | None) 
 
 def test_dry_run_tells_the_whole_decision_for_yaml_and_json_alike(http: Http) -> None:
     answer = http.post("/dry-run", content=EXAMPLE).json()
-    assert set(answer) == {"allowed", "promised", "changes", "rejections", "warnings", "patch", "pod"}
+    assert set(answer) == {"kind", "name", "path", "allowed", "promised", "changes", "rejections", "warnings", "patch", "pod"}
     assert (answer["allowed"], answer["promised"]) == (True, True)
     assert answer["changes"][0] == {
         "rule": "resources",
@@ -158,8 +158,8 @@ def test_null_members_count_as_missing(http: Http, nulls: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "one manifest is expected, not 0\n"),
-        (b"- a\n", "a Pod is expected, not a list\n"),
+        (b"", "there is no manifest in it\n"),
+        (b"- a\n", "an object is expected, not a list\n"),
         (b"kind: Pod\nspec: {containers: []}\n", "spec.containers: a pod needs at least one container\n"),
     ],
 )

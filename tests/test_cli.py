@@ -1,13 +1,17 @@
 """The command line as a process: what is printed where, and the exit status."""
 
+import io
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import orjson
 import pytest
 import yaml
 
+from webhook.cli import main
+from webhook.contract import ROWS, Row
 from webhook.rules import CARD, OPT_IN, RULES, Rule
 
 ROOT = Path(__file__).parent.parent
@@ -89,19 +93,77 @@ def test_what_mutate_gives_check_accepts() -> None:
     assert _run("check", "-f", "-", stdin=_compliant())[0] == 0
 
 
+# --- workloads, Lists, several documents
+
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: fwd}\n"
+TEMPLATE = "{metadata: {annotations: {dpdk: 'true'}}, spec: {containers: [{name: app}]}}"
+WORKLOADS = f"""\
+{SERVICE}---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: fwd}}
+spec: {{template: {TEMPLATE}}}
+---
+{LEFT_ALONE}"""
+
+
+def test_every_pod_and_template_of_a_file_is_checked() -> None:
+    status, stdout, stderr = _run("check", "-f", "-", stdin=WORKLOADS)
+    assert (status, stderr) == (1, "")
+    blocks = [block.splitlines() for block in stdout.split("\n\n")]
+    assert [block[0] for block in blocks] == ["Deployment/fwd", "Pod/without a name"]
+    assert blocks[0][-2].startswith(
+        "rejected  resources: no memory (container app, spec.template.spec.containers[0].resources."
+    )
+    assert blocks[1][1:] == ['left alone: no annotation dpdk: "true"']
+
+
+def test_a_file_is_written_back_whole() -> None:
+    example = (ROOT / "examples" / "deployment.yaml").read_text()
+    status, stdout, _ = _run("mutate", "-f", "-", "-o", "yaml", stdin=f"{SERVICE}---\n{example}")
+    assert status == 0
+    service, deployment = yaml.safe_load_all(stdout)
+    assert service == yaml.safe_load(SERVICE)
+    before = yaml.safe_load(example)
+    assert deployment["spec"].pop("template") != before["spec"].pop("template")
+    assert deployment == before
+    assert _run("check", "-f", "-", stdin=stdout) == (0, "compliant\n", "")
+
+
+def test_the_diff_of_a_workload_is_that_of_the_whole_object() -> None:
+    status, stdout, _ = _run("mutate", "-f", ROOT / "examples" / "deployment.yaml")
+    assert status == 0
+    lines = stdout.splitlines()
+    assert " kind: Deployment" in lines
+    assert [line for line in lines if "IPC_LOCK" in line] == [
+        "+                - IPC_LOCK  # ipc_lock: pages are locked so that devices can reach them"
+    ]
+    both, _, _ = (_run("mutate", "-f", "-", stdin=f"{LEFT_ALONE}---\n{LEFT_ALONE}"))[1].partition("\n ---\n")
+    assert both == " kind: Pod\n spec:\n   containers:\n     - name: app"
+
+
+def test_json_of_several_is_a_list_with_kind_name_and_path() -> None:
+    records = orjson.loads(_run("check", "-f", "-", "-o", "json", stdin=WORKLOADS)[1])
+    assert [(each["kind"], each["name"], each["path"], each["allowed"]) for each in records] == [
+        ("Deployment", "fwd", "spec.template", False),
+        ("Pod", "without a name", "", True),
+    ]
+
+
 @pytest.mark.parametrize("command", ["check", "mutate"])
 @pytest.mark.parametrize(
     ("name", "stdin", "problem"),
     [
         ("none.yaml", "", "none.yaml: No such file or directory"),
         ("examples", "", "examples: Is a directory"),
-        ("-", "", "-: one manifest is expected, not 0"),
+        ("-", "", "-: there is no manifest in it"),
         ("-", "kind: Pod", "-: spec: a pod needs it"),
+        ("-", "kind: Deployment", "-: spec: an object is expected, not null"),
         (
             "-",
-            "kind: Deployment",
-            "-: kind: 'Pod' is expected, not 'Deployment'; "
-            "the pod of a workload stands in its spec.template; give that, with kind: Pod",
+            "kind: Service",
+            "-: nothing here is or makes a pod; what can be read is Pod, Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, "
+            "CronJob and List",
         ),
     ],
 )
@@ -136,16 +198,32 @@ def test_explain_lists_every_rule_with_its_promise() -> None:
 
 
 @pytest.mark.parametrize("rule", [OPT_IN, *RULES], ids=lambda rule: rule.id)
-def test_explain_prints_a_card(rule: Rule) -> None:
-    assert _run("explain", rule.id) == (0, f"{rule.card}\n", "")
+def test_explain_prints_a_card_and_its_rows_of_the_contract(rule: Rule) -> None:
+    rows = [f"{row.number:>2}  {row.given}: {row.outcome}; {row.why}" for row in ROWS if row.rule == rule.id]
+    assert rows
+    assert _run("explain", rule.id) == (0, "\n".join([rule.card, "", *rows, ""]), "")
     assert all(f"\n{part}:" in rule.card for part in CARD)
 
 
-def test_explain_of_no_rule_names_them() -> None:
-    status, stdout, stderr = _run("explain", "hugepage")
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row.number))
+def test_explain_prints_one_row(row: Row) -> None:
+    assert _explained(str(row.number)) == f"{row.number:>2}  {row.given}: {row.outcome}; {row.why}\n"
+
+
+def _explained(what: str) -> str:
+    """In this process: 64 of their own would take a while."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert main(["explain", what]) == 0
+    return printed.getvalue()
+
+
+@pytest.mark.parametrize("what", ["hugepage", "0", "65", "01"])
+def test_explain_of_neither_a_rule_nor_a_row_names_them(what: str) -> None:
+    known = ", ".join(rule.id for rule in (OPT_IN, *RULES))
+    status, stdout, stderr = _run("explain", what)
     assert (status, stdout) == (2, "")
-    assert "argument rule: invalid choice: 'hugepage' (choose from" in stderr
-    assert "hugepages" in stderr
+    assert stderr.endswith(f"argument RULE|ROW: there is no {what}; choose from {known} and the rows 1 to 64\n")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from webhook.manifest import read_pod
+from webhook.manifest import read
+from webhook.settings import Settings
 from webhook.shape import Malformed
+from webhook.workload import review_all
 
 POD = b"kind: Pod\nspec: {containers: [{name: app}]}\n"
 PLAIN: dict[str, Any] = {"kind": "Pod", "spec": {"containers": [{"name": "app"}]}}
@@ -18,14 +20,15 @@ PLAIN: dict[str, Any] = {"kind": "Pod", "spec": {"containers": [{"name": "app"}]
 
 def _with(more: str) -> Any:
     """What becomes of further lines behind a pod's."""
-    raw = dict(read_pod(POD + more.encode()).raw)
+    [document] = read(POD + more.encode())
+    raw = dict(document)
     assert {key: raw.pop(key) for key in PLAIN} == PLAIN
     return raw
 
 
 def _problem(body: bytes) -> str:
     with pytest.raises(Malformed) as caught:
-        read_pod(body)
+        review_all(read(body), Settings())
     return str(caught.value)
 
 
@@ -43,7 +46,7 @@ def _problem(body: bytes) -> str:
     ],
 )
 def test_a_pod(body: bytes) -> None:
-    assert read_pod(body).raw == PLAIN
+    assert read(body) == [PLAIN]
 
 
 @pytest.mark.parametrize(
@@ -96,21 +99,15 @@ def test_aliases_and_merges(text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        (b"", "one manifest is expected, not 0"),
-        (b"---\n---\n", "one manifest is expected, not 0"),
-        (POD + b"---\n" + POD, "one manifest is expected, not 2"),
-        (b"- a", "a Pod is expected, not a list"),
-        (b"text", "a Pod is expected, not a string"),
-        (b"[]", "a Pod is expected, not a list"),
-        (b"kind: [Pod]", "kind: 'Pod' is expected, not a list"),
-        (
-            b"kind: Deployment\nspec: {}\n",
-            "kind: 'Pod' is expected, not 'Deployment'; "
-            "the pod of a workload stands in its spec.template; give that, with kind: Pod",
-        ),
+        (b"", "there is no manifest in it"),
+        (b"---\n---\n", "there is no manifest in it"),
+        (b"- a", "an object is expected, not a list"),
+        (b"text", "an object is expected, not a string"),
+        (b"[]", "an object is expected, not a list"),
+        (b"kind: [Pod]", "kind: a string is expected, not a list"),
     ],
 )
-def test_not_one_pod(body: bytes, problem: str) -> None:
+def test_no_pod(body: bytes, problem: str) -> None:
     assert _problem(body) == problem
 
 
@@ -289,7 +286,7 @@ SNIPPETS = [
 def test_only_malformed_comes_out_of_yaml(text: str) -> None:
     for body in (text.encode(), POD + b"x: " + text.encode()):
         try:
-            assert read_pod(body).raw["spec"]
+            assert review_all(read(body), Settings())
         except Malformed as error:
             assert "\n" not in str(error)  # noqa: PT017 - a pod is as good an outcome
 

@@ -6,10 +6,10 @@ from urllib.parse import urlencode
 import pytest
 
 from webhook.diff import manifest
-from webhook.manifest import read_pod
+from webhook.manifest import read
 from webhook.page import EXAMPLE, answer, render
-from webhook.review import review
 from webhook.settings import Settings
+from webhook.workload import review_all
 
 HOSTILE = """</textarea></pre><script>alert("1")</script><img src=x onerror='x'>&amp;{x}"""
 POD = """kind: Pod
@@ -70,7 +70,7 @@ def test_the_verdict(pod: str, verdict: str) -> None:
 
 
 def test_a_pod_that_is_right_is_allowed_as_it_is() -> None:
-    page = _answer(manifest(review(read_pod(_pod().encode()), Settings()).pod))
+    page = _answer(manifest(review_all(read(_pod().encode()), Settings())[0].after))
     assert "\nAllowed as it is" in page.text
     assert "ins" not in page.elements
 

@@ -27,6 +27,7 @@ VALUES: list[tuple[str, str, str, Any]] = [
     ("eal_env", "EAL_ARGS", "EAL_ARGS", "EAL_ARGS"),
     ("allow_user_namespaces", "true", "true", True),
     ("pod_security", "baseline", "baseline", "baseline"),
+    ("warn_workloads", "false", "false", False),
     ("host", "::1", "'::1'", "::1"),
     ("tls_port", "9443", "9443", 9443),
     ("health_port", "9080", "9080", 9080),

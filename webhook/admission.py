@@ -4,6 +4,7 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admis
 """
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,13 +14,15 @@ from webhook.options import ANNOTATION
 from webhook.path import Path, dotted, shown
 from webhook.pod import Pod, parse_pod
 from webhook.quantity import json_type
-from webhook.report import refusal, rejection, shortfall, warnings
+from webhook.report import advice, refusal, rejection, shortfall, warnings
 from webhook.review import Decision, Finding, review
 from webhook.settings import Settings
 from webhook.shape import Malformed, check_depth
+from webhook.workload import WORKLOADS, Subject, subjects
 
 API_VERSION: Final = "admission.k8s.io/v1"
 OPERATIONS: Final = ("CREATE", "UPDATE", "DELETE", "CONNECT")
+_OBJECT: Final[Path] = ("request", "object")
 
 
 class BadReview(ValueError):
@@ -42,8 +45,45 @@ class Request:
     is_resize: bool  # pods/resize: the one way in which the resources of a pod that exists can change
 
 
+@dataclass(frozen=True, slots=True)
+class WorkloadRequest:
+    """A workload that is asked about; no subject for DELETE."""
+
+    uid: str
+    subjects: tuple[Subject, ...]
+
+
 def parse(body: bytes) -> Request:
-    """The request in a review; BadReview, with the path, for anything else."""
+    """The request in a review of a pod; BadReview, with the path, for anything else."""
+    request, uid, operation = _request(body)
+    _check_kind(request, {"Pod": "v1"})
+    if request.get("subResource") not in (None, "", "resize"):
+        raise BadReview(("request", "subResource"), f"a review of pods is expected, not of {_show(request['subResource'])}")
+    if operation in ("DELETE", "CONNECT"):
+        return Request(uid, operation, None, {}, is_resize=False)
+    try:
+        pod = parse_pod(request.get("object"), _OBJECT)
+    except Malformed as error:
+        raise BadReview(error.path, error.problem) from error
+    is_resize = request.get("subResource") == "resize"
+    return Request(uid, operation, pod, _annotations(request.get("oldObject")), is_resize)
+
+
+def parse_workload(body: bytes) -> WorkloadRequest:
+    """The request in a review of a workload; BadReview, with the path, for anything else."""
+    request, uid, operation = _request(body)
+    _check_kind(request, WORKLOADS)
+    if operation in ("DELETE", "CONNECT"):
+        return WorkloadRequest(uid, ())
+    try:
+        found = subjects(request.get("object"), _OBJECT)
+    except Malformed as error:
+        raise BadReview(error.path, error.problem) from error
+    return WorkloadRequest(uid, tuple(found))
+
+
+def _request(body: bytes) -> tuple[dict[str, Any], str, str]:
+    """(request, uid, operation)"""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -65,28 +105,23 @@ def parse(body: bytes) -> Request:
         raise BadReview(("request", "uid"), f"a string is expected, not {_show(uid)}")
     if operation not in OPERATIONS:
         raise BadReview(("request", "operation"), f"one of {', '.join(OPERATIONS)} is expected, not {_show(operation)}")
-    _check_kind(request)
-    if operation in ("DELETE", "CONNECT"):
-        return Request(uid, operation, None, {}, is_resize=False)
-    try:
-        pod = parse_pod(request.get("object"), ("request", "object"))
-    except Malformed as error:
-        raise BadReview(error.path, error.problem) from error
-    is_resize = request.get("subResource") == "resize"
-    return Request(uid, operation, pod, _annotations(request.get("oldObject")), is_resize)
+    return request, uid, operation
 
 
-def _check_kind(request: dict[str, Any]) -> None:
-    """A review of anything but a pod means that the registration is wrong, which only a loud answer brings to light."""
-    kind = request.get("kind")
-    if not isinstance(kind, dict):
-        raise BadReview(("request", "kind"), f"an object is expected, not {json_type(kind)}")
-    for field, expected in (("group", ""), ("version", "v1"), ("kind", "Pod")):
-        value = kind.get(field)
-        if value != expected and not (field == "group" and value is None):
+def _check_kind(request: dict[str, Any], kinds: Mapping[str, str]) -> None:
+    """A review of anything else means that the registration is wrong, which only a loud answer brings to light."""
+    given = request.get("kind")
+    if not isinstance(given, dict):
+        raise BadReview(("request", "kind"), f"an object is expected, not {json_type(given)}")
+    kind = given.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        expected = f"'{next(iter(kinds))}'" if len(kinds) == 1 else f"one of {', '.join(kinds)}"
+        raise BadReview(("request", "kind", "kind"), f"{expected} is expected, not {_show(kind)}")
+    group, _, version = kinds[kind].rpartition("/")
+    for field, expected in (("group", group), ("version", version)):
+        value = given.get(field)
+        if value != expected and not (field == "group" and not group and value is None):
             raise BadReview(("request", "kind", field), f"'{expected}' is expected, not {_show(value)}")
-    if request.get("subResource") not in (None, "", "resize"):
-        raise BadReview(("request", "subResource"), f"a review of pods is expected, not of {_show(request['subResource'])}")
 
 
 def _annotations(old: object) -> dict[str, Any]:
@@ -99,26 +134,33 @@ def mutate(request: Request, settings: Settings) -> bytes:
     """The review's answer with the patch, or with every reason why there can't be one. Only a CREATE is ever patched:
     the spec of a pod that exists is immutable."""
     if request.pod is None or request.operation != "CREATE":
-        return _answer(request)
+        return _answer(request.uid)
     decision = review(request.pod, settings)
     if decision.allowed:
-        return _answer(request, decision, warnings=warnings(decision))
+        return _answer(request.uid, decision, warnings=warnings(decision))
     return _refusal(request, [rejection(finding) for finding in decision.rejections], warnings(decision))
 
 
 def validate(request: Request, settings: Settings) -> bytes:
     """The review's answer: refused, with every reason, while any rule still has something to say."""
     if request.pod is None:
-        return _answer(request)
+        return _answer(request.uid)
     if request.operation == "UPDATE" and not request.is_resize:
         if not request.pod.is_annotated or request.old_annotations.get(ANNOTATION) == "true":
-            return _answer(request)
+            return _answer(request.uid)
         return _refusal(request, [rejection(_TURNED_ON)], [])
     decision = review(request.pod, settings)
     if decision.is_compliant:
-        return _answer(request)
+        return _answer(request.uid)
     reasons = [rejection(finding) for finding in decision.rejections]
     return _refusal(request, reasons + [shortfall(change) for change in decision.changes], [])
+
+
+def warn(request: WorkloadRequest, settings: Settings) -> bytes:
+    """The review's answer: allowed, always. Whoever applies a workload is told here what becomes of its pods; when they are
+    refused, only the events of its ReplicaSet, or of its Job, say so."""
+    found = request.subjects if settings.warn_workloads else ()
+    return _answer(request.uid, warnings=[line for subject in found for line in advice(subject, subject.decide(settings))])
 
 
 _TURNED_ON: Final = Finding(
@@ -130,8 +172,8 @@ _TURNED_ON: Final = Finding(
 )
 
 
-def _answer(request: Request, decision: Decision | None = None, *, warnings: list[str] | None = None) -> bytes:
-    response: dict[str, Any] = {"uid": request.uid, "allowed": True}
+def _answer(uid: str, decision: Decision | None = None, *, warnings: list[str] | None = None) -> bytes:
+    response: dict[str, Any] = {"uid": uid, "allowed": True}
     if decision is not None and decision.changes:
         response["patchType"] = "JSONPatch"
         response["patch"] = base64.b64encode(orjson.dumps(decision.patch)).decode()

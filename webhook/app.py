@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import jsonpatch
 import orjson
@@ -14,11 +14,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from webhook import admission, page, report
-from webhook.manifest import read_pod
-from webhook.review import review
+from webhook.manifest import read
 from webhook.rules import CARD, OPT_IN, RULES
 from webhook.settings import Settings
 from webhook.shape import Malformed
+from webhook.workload import review_all
 
 BODY_LIMIT = 7 * 1024 * 1024  # bytes; the API server itself takes no more than 3 MiB from a client
 
@@ -49,12 +49,17 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # never a 3xx: an API server that follows one can be sent anywhere (CVE-2020-8561)
     )
+
     # raw bytes to raw bytes: models and dependency injection would double the cost of the two routes that pods wait for
-    app.router.routes.append(Route("/mutate", _Admission(admission.mutate, settings), methods=["POST"]))
+    def answers(path: str, endpoint: "_Admission[Any]") -> None:
+        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
+
+    answers("/mutate", _Admission(admission.parse, admission.mutate, settings))
     # namespaces that enforce baseline or restricted are sent here by their label: to ask the API server would be a call
     strict = settings if settings.pod_security != "privileged" else settings.model_copy(update={"pod_security": "baseline"})
-    app.router.routes.append(Route("/mutate/baseline", _Admission(admission.mutate, strict), methods=["POST"]))
-    app.router.routes.append(Route("/validate", _Admission(admission.validate, settings), methods=["POST"]))
+    answers("/mutate/baseline", _Admission(admission.parse, admission.mutate, strict))
+    answers("/validate", _Admission(admission.parse, admission.validate, settings))
+    answers("/warn", _Admission(admission.parse_workload, admission.warn, settings))
     app.add_exception_handler(Malformed, _bad_request)
     app.add_exception_handler(BodyTooLarge, _too_large)
     app.add_exception_handler(ClientDisconnect, _gone)
@@ -70,10 +75,14 @@ def create_app(settings: Settings) -> FastAPI:
     @app.post(
         "/dry-run",
         openapi_extra={"requestBody": {"required": True, "content": {_JSON: {}, "application/yaml": {}}}},
-        responses={400: {"description": "not a pod: the place and the problem"}, 413: {"description": "above 7 MiB"}},
+        responses={
+            400: {"description": "no pod in it: the place and the problem"},
+            413: {"description": "above 7 MiB"},
+        },
     )
     async def dry_run(request: Request) -> Response:
-        """A Pod manifest in, JSON or YAML; the Decision out: changes, rejections, warnings, patch, the pod as it would be."""
+        """A manifest in, JSON or YAML: pods, workloads, Lists. The Decision out: changes, rejections, warnings, patch, the pod
+        as it would be; a list of them for a List and for several documents."""
         return await aside(_dry_run, request)
 
     @app.get("/rules")
@@ -113,17 +122,21 @@ def add_health(app: FastAPI, readiness: Readiness) -> None:
         return Response(f"{readiness.state}\n", 200 if readiness.state == "ok" else 503, media_type="text/plain")
 
 
-class _Admission:
+_T = TypeVar("_T")
+
+
+class _Admission(Generic[_T]):
     """An ASGI endpoint that answers a review with a review."""
 
-    def __init__(self, decide: Callable[[admission.Request, Settings], bytes], settings: Settings) -> None:
+    def __init__(self, parse: Callable[[bytes], _T], decide: Callable[[_T, Settings], bytes], settings: Settings) -> None:
+        self._parse = parse
         self._decide = decide
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _body(Request(scope, receive))
         try:
-            answer = self._decide(admission.parse(body), self._settings)
+            answer = self._decide(self._parse(body), self._settings)
             response = Response(answer, media_type=_JSON)
         except admission.BadReview as error:
             # the API server tells its user nothing of a 400's text, so that the log is the only place to find it
@@ -133,11 +146,12 @@ class _Admission:
 
 
 def _dry_run(body: bytes, settings: Settings) -> Response:
-    pod = read_pod(body)
-    decision = review(pod, settings)
-    if jsonpatch.JsonPatch(decision.patch).apply(pod.raw) != decision.pod:
-        raise AssertionError("the recorded patch does not give the recorded pod")
-    return _json(report.as_json(decision))
+    reviewed = review_all(read(body), settings)
+    for each in reviewed:
+        patch = [operation for decision in each.decisions for operation in decision.patch]
+        if jsonpatch.JsonPatch(patch).apply(each.given) != each.after:
+            raise AssertionError("the recorded patch does not give the recorded pod")
+    return _json(report.record(reviewed))
 
 
 def _page(body: bytes, settings: Settings) -> Response:

@@ -9,13 +9,13 @@ from pathlib import Path
 import orjson
 
 from webhook import report
+from webhook.contract import ROWS
 from webhook.diff import diff, manifest
-from webhook.manifest import read_pod
-from webhook.pod import Pod
-from webhook.review import Decision, review
+from webhook.manifest import read
 from webhook.rules import OPT_IN, RULES
 from webhook.settings import SettingsError, load
 from webhook.shape import Malformed
+from webhook.workload import Reviewed, review_all
 
 OK, NOT_COMPLIANT, UNUSABLE = 0, 1, 2
 
@@ -52,25 +52,36 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML; DPDK_WEBHOOK_* variables win over it")
     serve.set_defaults(run=_serve)
 
-    check = commands.add_parser("check", help="say what is wrong with a pod; fails unless it is right as it stands")
+    check = commands.add_parser("check", help="say what is wrong with a pod or workload; fails unless it is right as it stands")
     check.set_defaults(run=_check)
-    mutate = commands.add_parser("mutate", help="show what would be changed; fails only when the pod would be refused")
+    mutate = commands.add_parser("mutate", help="show what would be changed; fails only when a pod would be refused")
     mutate.set_defaults(run=_mutate)
     for command, output in ((check, "text"), (mutate, "diff")):
         command.add_argument(
-            "-f", "--filename", required=True, metavar="FILE", help="a Pod, YAML or JSON; - for standard input"
+            "-f", "--filename", required=True, metavar="FILE", help="pods and workloads, YAML or JSON; - for standard input"
         )
         command.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML")
         command.add_argument(
             "-o", "--output", choices=["text", "diff", "yaml", "json"], default=output, help="(default: %(default)s)"
         )
 
-    explain = commands.add_parser("explain", help="print a rule's spec card")
+    explain = commands.add_parser("explain", help="print a rule's spec card and its rows of the contract, or one row")
     explain.add_argument(
-        "rule", nargs="?", choices=[rule.id for rule in (OPT_IN, *RULES)], help="all of them, a line each, without"
+        "rule",
+        nargs="?",
+        metavar="RULE|ROW",
+        type=_rule_or_row,
+        help="without: all rules, a line each",
     )
     explain.set_defaults(run=_explain)
     return parser
+
+
+def _rule_or_row(text: str) -> str:
+    known = [rule.id for rule in (OPT_IN, *RULES)]
+    if text in known or text in {str(row.number) for row in ROWS}:
+        return text
+    raise argparse.ArgumentTypeError(f"there is no {text}; choose from {', '.join(known)} and the rows 1 to {len(ROWS)}")
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -88,37 +99,49 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    pod, decision = _review(options)
-    print(_rendered(options.output, pod, decision))
-    return OK if decision.is_compliant else NOT_COMPLIANT
+    reviewed = _reviewed(options)
+    return OK if all(decision.is_compliant for each in reviewed for decision in each.decisions) else NOT_COMPLIANT
 
 
 def _mutate(options: argparse.Namespace) -> int:
-    pod, decision = _review(options)
-    print(_rendered(options.output, pod, decision))
-    return OK if decision.allowed else NOT_COMPLIANT
+    reviewed = _reviewed(options)
+    return OK if all(decision.allowed for each in reviewed for decision in each.decisions) else NOT_COMPLIANT
 
 
-def _review(options: argparse.Namespace) -> tuple[Pod, Decision]:
+def _reviewed(options: argparse.Namespace) -> list[Reviewed]:
+    """Review what the file holds, and print it."""
     settings = load(options.config)
     try:
         body = sys.stdin.buffer.read() if options.filename == "-" else Path(options.filename).read_bytes()
     except OSError as error:
         raise _InputError(error.strerror) from error
-    pod = read_pod(body)
-    return pod, review(pod, settings)
-
-
-def _rendered(output: str, pod: Pod, decision: Decision) -> str:
-    match output:
+    reviewed = review_all(read(body), settings)
+    match options.output:
         case "json":
-            return orjson.dumps(report.as_json(decision), option=orjson.OPT_INDENT_2).decode()
+            print(orjson.dumps(report.record(reviewed), option=orjson.OPT_INDENT_2).decode())
         case "diff":
-            return "\n".join([diff(pod.raw, decision), *report.findings(decision)])
+            print("\n ---\n".join(_diff(each) for each in reviewed if each.subjects))
         case "yaml":
-            return manifest(decision.pod).rstrip("\n")
+            print("---\n".join(manifest(each.after) for each in reviewed), end="")
         case _:
-            return report.text(decision) or ("compliant" if decision.is_promised else 'left alone: no annotation dpdk: "true"')
+            print(_text(reviewed))
+    return reviewed
+
+
+def _diff(reviewed: Reviewed) -> str:
+    findings = [line for decision in reviewed.decisions for line in report.findings(decision)]
+    return "\n".join([diff(reviewed.given, *reviewed.decisions), *findings])
+
+
+def _text(reviewed: list[Reviewed]) -> str:
+    found = [pair for each in reviewed for pair in zip(each.subjects, each.decisions, strict=True)]
+    texts = [
+        report.text(decision) or ("compliant" if decision.is_promised else 'left alone: no annotation dpdk: "true"')
+        for _, decision in found
+    ]
+    if len(texts) == 1:
+        return texts[0]
+    return "\n\n".join(f"{subject.kind}/{subject.name}\n{text}" for (subject, _), text in zip(found, texts, strict=True))
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -127,6 +150,10 @@ def _explain(options: argparse.Namespace) -> int:
         width = max(len(rule.id) for rule in rules)
         for rule in rules:
             print(f"{rule.id.ljust(width)}  {rule.promise}")
-    else:
-        print(next(rule.card for rule in rules if rule.id == options.rule))
+        return OK
+    if not options.rule.isdecimal():
+        print(next(rule.card for rule in rules if rule.id == options.rule), end="\n\n")
+    for row in ROWS:
+        if options.rule in (row.rule, str(row.number)):
+            print(f"{row.number:>2}  {row.given}: {row.outcome}; {row.why}")
     return OK

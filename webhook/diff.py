@@ -1,11 +1,11 @@
-"""The pod's YAML before and after, line by line, with the rule and the reason behind what a rule did.
+"""YAML before and after, line by line, with the rule and the reason behind what a rule did.
 
-Each line is known by where in the pod its value stands, and the record says what moved; so nothing is searched for, and the
+Each line is known by where in the object its value stands, and the record says what moved; so nothing is searched for, and the
 time is that of the length, however much the containers resemble each other.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import yaml
 
 from webhook.path import Path
 from webhook.review import Change, Decision
+from webhook.workload import rewritten
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,15 @@ class _Line:
     note: str  # why a rule wrote or removed it; empty where none did
 
 
-def diff(before: Mapping[str, Any], decision: Decision) -> str:
-    """The pod's YAML before and after as a unified diff, with the rule and the reason behind each line that a rule wrote."""
-    written, removed, shifts = _record(decision.changes)
+def diff(before: Mapping[str, Any], *decisions: Decision) -> str:
+    """The object's YAML before and after as a unified diff, with the rule and the reason behind each line that a rule wrote."""
+    written, removed, shifts = _record([change for decision in decisions for change in decision.changes])
     old = list(_lines(manifest(before), removed, shifts))
     numbers = {line.place: number for number, line in enumerate(old)}
     result: list[str] = []
     added: list[str] = []
     reached = 0
-    for line in _lines(manifest(decision.pod), written, {}):
+    for line in _lines(manifest(rewritten(before, decisions)), written, {}):
         number = numbers.get(line.place, -1)
         if number < reached or old[number].text != line.text:
             added.append(f"+{line.text}{line.note}")
@@ -47,13 +48,13 @@ def diff(before: Mapping[str, Any], decision: Decision) -> str:
 _Reasons = Mapping[Path, list[str]]
 
 
-def _record(changes: Iterable[Change]) -> tuple[_Reasons, _Reasons, Counter[Path]]:
+def _record(changes: Sequence[Change]) -> tuple[_Reasons, _Reasons, Counter[Path]]:
     """Why a value was written and why one was removed, each by its path in the end, and by how much lists were shifted."""
     written: dict[Path, list[str]] = defaultdict(list)
     removed: dict[Path, list[str]] = defaultdict(list)
     shifts: Counter[Path] = Counter()
     # backwards: a path holds from its change on, and only what came to the front later has shifted it
-    for change in reversed(tuple(changes)):
+    for change in reversed(changes):
         operation = change.operation
         if operation.op == "remove":
             removed[_shifted(operation.target, shifts)].append(f"{change.rule}: {change.why}")
@@ -100,10 +101,10 @@ def _spans(node: yaml.Node | None, path: Path, shifts: Mapping[Path, int]) -> It
         yield from _spans(value, (*path, part), shifts)
 
 
-def manifest(pod: Mapping[str, Any]) -> str:
-    """The pod as YAML, its fields in the order in which they came."""
+def manifest(given: Mapping[str, Any]) -> str:
+    """The object as YAML, its fields in the order in which they came."""
     # through JSON: aliases and unusual scalars are gone, and the two texts differ only where the pods do
-    plain = orjson.loads(orjson.dumps(pod))
+    plain = orjson.loads(orjson.dumps(given))
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
 
 

@@ -1,7 +1,7 @@
 """What a rule may propose, and the draft that a proposal is lowered to RFC 6902 operations on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from webhook.path import Path, pointer
@@ -83,6 +83,10 @@ class Operation:
     value: Any
     path: Path  # of the proposed value itself
     before: Any  # what stood at `path`, or UNSET
+
+    def below(self, at: Path) -> "Operation":
+        """The same on a pod that stands at a place in something larger."""
+        return replace(self, target=(*at, *self.target), path=(*at, *self.path)) if at else self
 
     def as_json(self) -> dict[str, Any]:
         """{"op", "path", "value"} as RFC 6902 writes it."""

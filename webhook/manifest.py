@@ -1,4 +1,4 @@
-"""A pod manifest from a file or a request body: JSON, or YAML as kubectl reads it."""
+"""A manifest from a file or a request body: JSON, or YAML as kubectl reads it."""
 
 from math import isfinite
 from typing import Any
@@ -7,7 +7,6 @@ import orjson
 import yaml
 
 from webhook.path import shown
-from webhook.pod import Pod, parse_pod
 from webhook.shape import DEPTH, Malformed, check_depth
 
 _LIMIT = 3 * 1024 * 1024  # bytes; the API server takes no more from a client
@@ -88,34 +87,25 @@ _Loader.yaml_constructors = {
 } | {f"tag:yaml.org,2002:{kind}": _Loader.construct_checked for kind in _CHECKED}
 
 
-def read_pod(body: bytes) -> Pod:
-    """The pod in a manifest; Malformed, with the place, when there is none."""
+def read(body: bytes) -> list[Any]:
+    """The objects in a manifest, JSON or YAML; Malformed, with the place, when there is none."""
     if len(body) > _LIMIT:
         raise Malformed((), f"above {_LIMIT} bytes, which is all that the API server takes")
-    value = _json(body) if body.lstrip()[:1] in (b"{", b"[") else _yaml(body)
-    check_depth(value)
-    if isinstance(value, dict) and isinstance(value.get("kind"), str) and value["kind"] != "Pod":
-        detail = "the pod of a workload stands in its spec.template; give that, with kind: Pod"
-        raise Malformed(("kind",), f"'Pod' is expected, not '{shown(value['kind'])}'; {detail}")
-    return parse_pod(value)
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        # a flow mapping in YAML begins like JSON does
+    if body.lstrip()[:1] in (b"{", b"["):
         try:
-            return _yaml(body)
-        except Malformed:
-            raise Malformed((), f"not JSON: {error}") from error
-
-
-def _yaml(body: bytes) -> Any:
+            value = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            # a flow mapping in YAML begins like JSON does
+            try:
+                return read_yaml(body)
+            except Malformed:
+                raise Malformed((), f"not JSON: {error}") from error
+        check_depth(value)
+        return [value]
     documents = read_yaml(body)
-    if len(documents) != 1:
-        raise Malformed((), f"one manifest is expected, not {len(documents)}")
-    return documents[0]
+    if not documents:
+        raise Malformed((), "there is no manifest in it")
+    return documents
 
 
 def read_yaml(body: bytes) -> list[Any]:

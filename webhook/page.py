@@ -5,10 +5,11 @@ from urllib.parse import parse_qs
 
 from webhook import report
 from webhook.diff import diff
-from webhook.manifest import read_pod
-from webhook.review import review
+from webhook.manifest import read
+from webhook.review import Decision
 from webhook.settings import Settings
 from webhook.shape import Malformed
+from webhook.workload import review_all
 
 EXAMPLE = """\
 apiVersion: v1
@@ -44,7 +45,7 @@ button {{ font: inherit; padding: .3rem 1.2rem; margin: .5rem 0 }}
 </style>
 <h1>What would become of this pod?</h1>
 <form method="post" action="/">
-<label for="pod">A Pod manifest, YAML or JSON. Nothing is created; the same rules answer as at admission.</label>
+<label for="pod">Pods and workloads, YAML or JSON. Nothing is created; the same rules answer as at admission.</label>
 <textarea id="pod" name="pod" rows="18" spellcheck="false">{pod}</textarea>
 <button>Review</button>
 </form>
@@ -65,20 +66,28 @@ def answer(form: bytes, settings: Settings) -> str:
     """The page that answers a submitted form (application/x-www-form-urlencoded, field `pod`)."""
     text = parse_qs(form.decode("ascii", "replace"), keep_blank_values=True).get("pod", [""])[0]
     try:
-        pod = read_pod(text.encode())
+        reviewed = review_all(read(text.encode()), settings)
     except Malformed as error:
         return render(text, f"<h2>Not a pod</h2><pre>{escape(str(error))}</pre>")
-    decision = review(pod, settings)
-    if not decision.is_promised:
-        verdict = 'Left alone: no annotation dpdk: "true"'
-    elif decision.allowed:
-        verdict = "Allowed" if decision.changes else "Allowed as it is"
-    else:
-        verdict = "Refused"
-    findings = "\n".join(report.findings(decision))
-    parts = [f"<h2>{escape(verdict)}</h2>", f"<pre>{escape(findings)}</pre>" if findings else ""]
-    parts.append("<pre>" + "\n".join(_line(line) for line in diff(pod.raw, decision).splitlines()) + "</pre>")
+    parts: list[str] = []
+    for each in reviewed:
+        for subject, decision in zip(each.subjects, each.decisions, strict=True):
+            of = "" if subject.kind == "Pod" else f": {subject.kind} {subject.name}"
+            parts.append(f"<h2>{escape(_verdict(decision) + of)}</h2>")
+            findings = "\n".join(report.findings(decision))
+            parts.append(f"<pre>{escape(findings)}</pre>" if findings else "")
+        if each.subjects:
+            lines = diff(each.given, *each.decisions).splitlines()
+            parts.append("<pre>" + "\n".join(_line(line) for line in lines) + "</pre>")
     return render(text, "\n".join(parts))
+
+
+def _verdict(decision: Decision) -> str:
+    if not decision.is_promised:
+        return 'Left alone: no annotation dpdk: "true"'
+    if not decision.allowed:
+        return "Refused"
+    return "Allowed" if decision.changes else "Allowed as it is"
 
 
 def _line(line: str) -> str:

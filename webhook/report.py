@@ -9,12 +9,14 @@ import orjson
 from webhook.edits import UNSET
 from webhook.path import dotted, shown
 from webhook.review import Change, Decision, Finding
+from webhook.workload import Reviewed, Subject
 
 WARNING_LENGTH = 120  # characters
 WARNINGS_LENGTH = 4_096  # characters of all; the API server cuts longer ones beyond, and drops what comes then
 REASONS = 50
 REASON_LENGTH = 1_000  # characters
 REFUSAL_LENGTH = 16 * 1024  # characters
+_ADVICE_LENGTH = 256  # characters; the API server cuts what is longer
 _PART = 60
 
 
@@ -80,6 +82,16 @@ def _bounded(lines: list[str], most: int, size: int) -> list[str]:
     return [*kept, left_out.format(len(lines) - len(kept))]
 
 
+def advice(subject: Subject, decision: Decision) -> list[str]:
+    """What whoever applies a workload is warned of: all that its pods will be refused for, then what they will be warned of.
+    A refusal is not cut to the length of a warning: it is all that there is to read, until the pods are missing."""
+    reasons = [shown(rejection(finding), _ADVICE_LENGTH) for finding in decision.rejections]
+    count = "1 reason" if len(reasons) == 1 else f"{len(reasons)} reasons"
+    head = [f"the pods of this {subject.kind} will be refused ({count}):"] if reasons else []
+    lines = head + reasons + warnings(decision)
+    return _bounded(lines, len(lines), WARNINGS_LENGTH)
+
+
 def shortfall(change: Change) -> str:
     """A change that is still outstanding, as the reason for a refusal: what is there and what must be."""
     path = change.operation.path
@@ -90,7 +102,7 @@ def shortfall(change: Change) -> str:
 
 def text(decision: Decision) -> str:
     """One aligned line a change (container, field, before → after, rule, why), then the warnings and the rejections."""
-    rows = [_row(change) for change in decision.changes]
+    rows = [_row(change, len(decision.at)) for change in decision.changes]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows]
     return "\n".join(lines + findings(decision))
@@ -102,8 +114,8 @@ def findings(decision: Decision) -> list[str]:
     return lines + [f"rejected  {rejection(finding)}" for finding in decision.rejections]
 
 
-def _row(change: Change) -> tuple[str, str, str, str, str]:
-    path = change.operation.path
+def _row(change: Change, depth: int) -> tuple[str, str, str, str, str]:
+    path = change.operation.path[depth:]
     inside = path[3:] if change.container else path[1:] if path[0] == "spec" else path
     if isinstance(inside[-1], int):
         field, effect = dotted(inside[:-1]), f"+ {_value(change.after)}"
@@ -125,8 +137,20 @@ def _value(value: Any) -> str:
     return shown(orjson.dumps(value).decode(), _PART)
 
 
+def record(reviewed: Sequence[Reviewed]) -> dict[str, Any] | list[dict[str, Any]]:
+    """The decisions about a manifest as plain JSON, each with its kind, name and path: one object for a manifest of one pod or
+    workload, a list for a List and for several documents."""
+    found = [
+        {"kind": subject.kind, "name": subject.name, "path": dotted(subject.at)} | as_json(decision)
+        for each in reviewed
+        for subject, decision in zip(each.subjects, each.decisions, strict=True)
+    ]
+    is_one = len(reviewed) == 1 and "items" not in reviewed[0].subjects[0].at
+    return found[0] if is_one else found
+
+
 def as_json(decision: Decision) -> dict[str, Any]:
-    """The whole record as plain JSON: what /dry-run answers and the CLI prints."""
+    """The whole record as plain JSON."""
     return {
         "allowed": decision.allowed,
         "promised": decision.is_promised,

@@ -35,13 +35,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of one pod. `pod` is the pod as it would be; with rejections, as far as the rules got."""
+    """What became of one pod. `pod` is the pod as it would be; with rejections, as far as the rules got. It stands `at` a
+    place in the object that was given, with which every path here begins."""
 
     is_promised: bool  # it said dpdk: "true" and is no static pod's mirror
     changes: tuple[Change, ...]
     rejections: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
     pod: Mapping[str, Any]
+    at: Path = ()
 
     @property
     def allowed(self) -> bool:
@@ -55,11 +57,11 @@ class Decision:
 
     @property
     def patch(self) -> list[dict[str, Any]]:
-        """RFC 6902: applied to the pod that came in, it gives `pod`."""
+        """RFC 6902: applied to the object that was given, it gives the same with `pod` in its place."""
         return [change.operation.as_json() for change in self.changes]
 
 
-def review(pod: Pod, settings: Settings, rules: Sequence[Rule] = RULES) -> Decision:
+def review(pod: Pod, settings: Settings, rules: Sequence[Rule] = RULES, *, at: Path = ()) -> Decision:
     """Ask every rule, in turn, about the pod as the rules before it left it."""
     is_promised = pod.is_annotated and not pod.is_mirror
     draft = Draft(pod.raw)
@@ -74,16 +76,16 @@ def review(pod: Pod, settings: Settings, rules: Sequence[Rule] = RULES) -> Decis
             container = _container(view, edit.path)
             match edit:
                 case Reject():
-                    rejections.append(Finding(rule.id, container, edit.path, edit.reason, edit.detail))
+                    rejections.append(Finding(rule.id, container, (*at, *edit.path), edit.reason, edit.detail))
                 case Warn():
-                    warnings.append(Finding(rule.id, container, edit.path, edit.reason, edit.detail))
+                    warnings.append(Finding(rule.id, container, (*at, *edit.path), edit.reason, edit.detail))
                 case _:
-                    operation = draft.apply(edit)
+                    operation = draft.apply(edit).below(at)
                     value = None if isinstance(edit, Remove) else edit.value
                     changes.append(Change(rule.id, container, operation, value, edit.why))
         if len(changes) > changed:
             view = Pod(draft.pod)
-    return Decision(is_promised, tuple(changes), tuple(rejections), tuple(warnings), draft.pod)
+    return Decision(is_promised, tuple(changes), tuple(rejections), tuple(warnings), draft.pod, at)
 
 
 def _container(pod: Pod, path: Path) -> str | None:

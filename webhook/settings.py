@@ -111,6 +111,7 @@ class Settings(BaseSettings):
     pod_security: Literal["privileged", "baseline", "restricted"] = Field(
         default="privileged", description="the Pod Security level of namespaces without a label; a stricter one is warned of"
     )
+    warn_workloads: bool = Field(default=True, description="warn whoever applies a workload of what its pods are refused for")
 
     # the server; no field may be called `port`: a Service named dpdk-webhook makes Kubernetes set DPDK_WEBHOOK_PORT
     host: str = Field(default="0.0.0.0", description="the address to listen on")  # noqa: S104 - a pod listens on all of its own

@@ -19,7 +19,19 @@ from webhook.rules import CARD, OPT_IN, RULES, Rule
 from webhook.settings import Settings
 
 EXAMPLE = (Path(__file__).parent.parent / "examples" / "testpmd.yaml").read_bytes()
-PATHS = ("/mutate", "/mutate/baseline", "/validate", "/dry-run", "/rules", "/openapi.json", "/livez", "/readyz", "/")
+PATHS = (
+    "/mutate",
+    "/mutate/baseline",
+    "/validate",
+    "/warn",
+    "/warn/baseline",
+    "/dry-run",
+    "/rules",
+    "/openapi.json",
+    "/livez",
+    "/readyz",
+    "/",
+)
 POD: dict[str, Any] = {
     "metadata": {"annotations": {"dpdk": "true", "dpdk/hugepages-2Mi": "64Mi"}},
     "spec": {"containers": [{"name": "app", "resources": {"limits": {"cpu": "2", "memory": "1Gi"}}}]},
@@ -66,21 +78,28 @@ def test_a_review_is_answered_with_a_review(http: Http, path: str) -> None:
         assert http.post("/validate", json=admission_review(patched)).json()["response"]["allowed"] is True
 
 
-POD_SECURITY = "ipc_lock: Pod Security: {} refuses IPC_LOCK; the namespace must enforce privileged"
+POD_SECURITY = ["ipc_lock: Pod Security: baseline and restricted refuse IPC_LOCK; the namespace must enforce privileged"]
 
 
 @pytest.mark.parametrize(
     ("site", "path", "warnings"),
     [
         ("privileged", "/mutate", None),
-        ("privileged", "/mutate/baseline", [POD_SECURITY.format("baseline")]),
-        ("baseline", "/mutate", [POD_SECURITY.format("baseline")]),
-        ("restricted", "/mutate/baseline", [POD_SECURITY.format("restricted")]),
+        ("privileged", "/mutate/baseline", POD_SECURITY),
+        ("baseline", "/mutate", POD_SECURITY),
+        ("restricted", "/mutate/baseline", POD_SECURITY),
     ],
 )
 def test_a_namespace_under_pod_security_is_known_by_the_path(site: str, path: str, warnings: list[str] | None) -> None:
     http = Http(create_app(Settings.model_validate({"pod_security": site})))
     response = http.post(path, json=admission_review(POD)).json()["response"]
+    assert (response["allowed"], response.get("warnings")) == (True, warnings)
+
+
+@pytest.mark.parametrize(("path", "warnings"), [("/warn", None), ("/warn/baseline", POD_SECURITY)])
+def test_workloads_are_warned_of_by_namespace_too(http: Http, path: str, warnings: list[str] | None) -> None:
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "fwd"}, "spec": {"template": POD}}
+    response = http.post(path, json=admission_review(deployment)).json()["response"]
     assert (response["allowed"], response.get("warnings")) == (True, warnings)
 
 

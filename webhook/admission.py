@@ -22,6 +22,8 @@ from webhook.workload import WORKLOADS, Subject, subjects
 
 API_VERSION: Final = "admission.k8s.io/v1"
 OPERATIONS: Final = ("CREATE", "UPDATE", "DELETE", "CONNECT")
+_AS_IT_IS: Final = "this pod can't run DPDK as it is"
+_CHANGED_SINCE: Final = "another webhook changed this pod after dpdk-webhook had seen it, and now it can't run DPDK"
 _OBJECT: Final[Path] = ("request", "object")
 
 
@@ -152,8 +154,9 @@ def validate(request: Request, settings: Settings) -> bytes:
     decision = review(request.pod, settings)
     if decision.is_compliant:
         return _answer(request.uid)
-    reasons = [rejection(finding) for finding in decision.rejections]
-    return _refusal(request, reasons + [shortfall(change) for change in decision.changes], [])
+    reasons = [rejection(finding) for finding in decision.rejections] + [shortfall(change) for change in decision.changes]
+    # a pod that is created was set right or refused by /mutate: its author reads of fields here that somebody else wrote
+    return _refusal(request, reasons, [], _CHANGED_SINCE if request.operation == "CREATE" else _AS_IT_IS)
 
 
 def warn(request: WorkloadRequest, settings: Settings) -> bytes:
@@ -180,9 +183,9 @@ def _answer(uid: str, decision: Decision | None = None, *, warnings: list[str] |
     return _review(response, warnings or [])
 
 
-def _refusal(request: Request, reasons: list[str], warnings: list[str]) -> bytes:
+def _refusal(request: Request, reasons: list[str], warnings: list[str], head: str = _AS_IT_IS) -> bytes:
     """Code 422 and reason Invalid make kubectl print the lines as they are, behind the webhook's name."""
-    status = {"status": "Failure", "code": 422, "reason": "Invalid", "message": refusal(reasons)}
+    status = {"status": "Failure", "code": 422, "reason": "Invalid", "message": refusal(reasons, head)}
     return _review({"uid": request.uid, "allowed": False, "status": status}, warnings)
 
 

@@ -60,6 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     answers("/mutate/baseline", _Admission(admission.parse, admission.mutate, strict))
     answers("/validate", _Admission(admission.parse, admission.validate, settings))
     answers("/warn", _Admission(admission.parse_workload, admission.warn, settings))
+    answers("/warn/baseline", _Admission(admission.parse_workload, admission.warn, strict))
     app.add_exception_handler(Malformed, _bad_request)
     app.add_exception_handler(BodyTooLarge, _too_large)
     app.add_exception_handler(ClientDisconnect, _gone)

@@ -76,7 +76,7 @@ _ROWS = [
         (24, "a hugepages request that is not the limit", "refused", "the API refuses it as well"),
         (25, "an amount that is not whole pages", "refused, naming the next multiple", "the API refuses it as well"),
         (26, "`hugepages-1024Mi`, `-1G`, `-2MB`", "refused, naming the size as nodes write it",
-         "it is valid, and stays Pending for ever"),
+         "where the API takes it at all, the pod stays Pending for ever"),
         (27, "64Ki, 16Mi, 32Mi, 512Mi, 16Gi", "kept", "arm64, ppc64 and s390x have them"),
         (28, "several page sizes in the pod", "a volume and a path for each size, the medium always with its size",
          "plain `HugePages` hangs in FailedMount as soon as there are two"),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, count
 from posixpath import normpath
-from typing import Any
+from typing import Any, Final
 
 from webhook.edits import Reject, Warn
 from webhook.options import mount_path_problem
@@ -18,6 +18,8 @@ from webhook.pagesize import PageSize, medium_size
 from webhook.path import Path, shown
 from webhook.pod import HUGEPAGES, Container, Pod
 from webhook.settings import Settings
+
+_SIZES: Final = 16  # in one pod; an architecture has four at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,11 @@ def plan(pod: Pod, settings: Settings) -> Plan:
                 result.problems.append(each)
             case _:
                 result.notes.append(each)
+    sizes = {page.size for page in result.pages}
+    if len(sizes) > _SIZES:
+        # each of them is looked for among all mounts
+        detail = f"the pod asks for {len(sizes)}, and no node has more than a few; write those that it needs"
+        result.problems.append(Reject(("spec", "containers"), "too many page sizes", detail))
     if not result.problems:
         planner = _Planner(pod, settings, result)
         planner.check_volumes()
@@ -89,6 +96,11 @@ class _Planner:
         self.volumes = list(_volumes(pod))
         self.fitting = {
             size: {volume.name for volume in self.volumes if volume.size in (size, None)} for size in sorted(self.sizes)
+        }
+        # beside a second size a plain volume is refused; mounting it for one of them would make it the other's as well
+        self.reusable = {
+            size: {volume.name for volume in self.volumes if volume.size == size or len(self.sizes) == 1} & self.fitting[size]
+            for size in self.sizes
         }
         self.mounted = {mount.get("name") for container in pod.containers for mount in container.mounts}
         # a mount of a volume that does not exist must stay the API's to refuse, so its name is taken too
@@ -139,7 +151,7 @@ class _Planner:
     def _keep_one(self, container: Container, size: PageSize, mount: Mapping[str, Any], path: Path, others: list[int]) -> None:
         name, directory = mount.get("name") or "", mount.get("mountPath") or ""
         # a trailing slash is the only oddity that EAL overlooks
-        unusable = mount_path_problem(directory.rstrip("/"))
+        unusable = mount_path_problem(directory.rstrip("/") or directory)
         if mount.get("readOnly"):
             detail = f"EAL creates files in {shown(directory)}; remove readOnly"
             self.plan.problems.append(Reject((*path, "readOnly"), "hugepages mounted read-only", detail))
@@ -173,7 +185,7 @@ class _Planner:
                 )
                 self.plan.problems.append(Reject(where, "mount path taken", detail))
                 return
-        unmounted = sorted(self.fitting[size] - self.mounted) if len(self.pod.dpdk_containers) == 1 else []
+        unmounted = sorted(self.reusable[size] - self.mounted) if len(self.pod.dpdk_containers) == 1 else []
         volume = unmounted[0] if unmounted else self._free_name(size)
         mount = Mount(container, size, path, volume, is_mounted=False, has_volume=bool(unmounted))
         self.plan.mounts[container.path].append(mount)

@@ -65,11 +65,14 @@ def _narrowed(name: str, room: int) -> str:
     return f"{name[: ends - ends // 2]}…{name[len(name) - ends // 2 :]}"
 
 
-def refusal(reasons: Sequence[str]) -> str:
+def refusal(reasons: Sequence[str], head: str) -> str:
     """Every reason at once, a line each; of a pod with more than anybody would read, the first ones."""
-    count = "1 reason" if len(reasons) == 1 else f"{len(reasons)} reasons"
     lines = [shown(reason, REASON_LENGTH) for reason in reasons]
-    return "\n".join([f"this pod can't run DPDK as it is ({count}):", *_bounded(lines, REASONS, REFUSAL_LENGTH)])
+    return "\n".join([f"{head} ({_count(reasons)}):", *_bounded(lines, REASONS, REFUSAL_LENGTH)])
+
+
+def _count(reasons: Sequence[str]) -> str:
+    return "1 reason" if len(reasons) == 1 else f"{len(reasons)} reasons"
 
 
 def _bounded(lines: list[str], most: int, size: int) -> list[str]:
@@ -86,8 +89,7 @@ def advice(subject: Subject, decision: Decision) -> list[str]:
     """What whoever applies a workload is warned of: all that its pods will be refused for, then what they will be warned of.
     A refusal is not cut to the length of a warning: it is all that there is to read, until the pods are missing."""
     reasons = [shown(rejection(finding), _ADVICE_LENGTH) for finding in decision.rejections]
-    count = "1 reason" if len(reasons) == 1 else f"{len(reasons)} reasons"
-    head = [f"the pods of this {subject.kind} will be refused ({count}):"] if reasons else []
+    head = [f"the pods of this {subject.kind} will be refused ({_count(reasons)}):"] if reasons else []
     lines = head + reasons + warnings(decision)
     return _bounded(lines, len(lines), WARNINGS_LENGTH)
 
@@ -96,6 +98,8 @@ def shortfall(change: Change) -> str:
     """A change that is still outstanding, as the reason for a refusal: what is there and what must be."""
     path = change.operation.path
     subject = f"container {change.container}, " if change.container else ""
+    if isinstance(path[-1], int):
+        return f"{change.rule}: {subject}{dotted(path[:-1])} lacks {_value(change.after)}: {change.why}"
     must = "must go" if change.operation.op == "remove" else f"must be {_value(change.after)}"
     return f"{change.rule}: {subject}{dotted(path)} is {_value(change.operation.before)} and {must}: {change.why}"
 

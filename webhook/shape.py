@@ -38,7 +38,7 @@ _CONTAINER = {
     "command": [str],
     "args": [str],
     "env": [{"name": str, "value": str, "valueFrom": _AMOUNTS}],
-    "envFrom": [_AMOUNTS],
+    "envFrom": [{"prefix": str}],
     "lifecycle": {"postStart": _HANDLER, "preStop": _HANDLER},
     "livenessProbe": _HANDLER,
     "readinessProbe": _HANDLER,

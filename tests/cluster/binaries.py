@@ -1,5 +1,6 @@
-"""etcd, kube-apiserver, kubectl and kube-controller-manager, built once from the Go modules that go.mod pins.
+"""etcd, kube-apiserver, kubectl and kube-controller-manager, built once from the Go modules that a go.mod pins.
 
+There is one go.mod for each minor version of Kubernetes that the tests know, in go/<version>; KUBERNETES_VERSION chooses it.
 `python -m tests.cluster.binaries` builds what is missing and prints the directory that holds them.
 """
 
@@ -17,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-GO_MOD = HERE / "go.mod"
-GO_SUM = HERE / "go.sum"
+MODULES = {path.parent.name: path.parent for path in sorted(HERE.glob("go/*/go.mod"))}
+DEFAULT = "1.36"
 GO_LOCK = HERE.parents[1] / "requirements" / "go.txt"
 
 
@@ -49,12 +50,17 @@ class AssetsError(Exception):
 
 
 class BuildError(Exception):
-    """Go was there and the build failed; the message ends with what Go said."""
+    """There is nothing to build for KUBERNETES_VERSION, or Go failed; then the message ends with what Go said."""
 
 
 def kubernetes_version() -> str:
-    """Return the release that go.mod pins, as Kubernetes writes it: `v1.36.3`."""
-    return _required("k8s.io/kubernetes")
+    """Return the release that the tests build, as Kubernetes writes it: `v1.36.3`."""
+    return _pinned(_module(), "k8s.io/kubernetes")
+
+
+def may_skip() -> bool:
+    """Say whether tests may be skipped for want of Go: not in CI, and not where a version is asked for by name."""
+    return not (os.environ.get("CI") or os.environ.get("KUBERNETES_VERSION"))
 
 
 def binaries() -> Path:
@@ -85,28 +91,37 @@ def _completed(assets: Path) -> Path:
     return together
 
 
+def _module() -> Path:
+    """Return the directory of the go.mod and go.sum that KUBERNETES_VERSION chooses."""
+    wanted = os.environ.get("KUBERNETES_VERSION") or DEFAULT
+    if wanted not in MODULES:
+        raise BuildError(f"KUBERNETES_VERSION={wanted} is none of those that the tests know: {', '.join(MODULES)}")
+    return MODULES[wanted]
+
+
 def _built(programs: tuple[Program, ...], suffix: str) -> Path:
+    module = _module()
     flags = _flags()
-    recipe = _short(GO_MOD.read_text(), GO_SUM.read_text(), *flags)
+    recipe = _short((module / "go.mod").read_text(), (module / "go.sum").read_text(), *flags)
     place = _cache() / f"kubernetes-{kubernetes_version()}-{recipe}{suffix}"
     if place.is_dir():
         return place
     with _locked(place):
         if not place.is_dir():  # the run that held the lock may have built it
-            go, environment = _go()
+            go, environment = _go(module)
             with _made(place) as directory:
                 for program in programs:
-                    _build(program, go, environment, flags, directory / program.name)
+                    _build(program, module, [go, "build", *flags, "-o", directory / program.name], environment)
     return place
 
 
-def _build(program: Program, go: Path, environment: dict[str, str], flags: tuple[str, ...], output: Path) -> None:
+def _build(program: Program, module: Path, build: list[str | Path], environment: dict[str, str]) -> None:
     pace = "a minute" if program.minutes == 1 else f"{program.minutes} minutes"
-    _say(f"building {program.name} {_required(program.module)} from its Go module (about {pace}, once) …", end="")
+    _say(f"building {program.name} {_pinned(module, program.module)} from its Go module (about {pace}, once) …", end="")
     start = time.monotonic()
     run = subprocess.run(
-        [go, "build", *flags, "-o", output, program.package],
-        cwd=HERE,
+        [*build, program.package],
+        cwd=module,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -117,7 +132,7 @@ def _build(program: Program, go: Path, environment: dict[str, str], flags: tuple
     _say(f" {time.monotonic() - start:.0f} s")
     if run.returncode:
         tail = "\n".join(run.stdout.splitlines()[-20:])
-        raise BuildError(f"{go} could not build {program.package}:\n{tail}")
+        raise BuildError(f"{build[0]} could not build {program.package}:\n{tail}")
 
 
 def _flags() -> tuple[str, ...]:
@@ -128,8 +143,8 @@ def _flags() -> tuple[str, ...]:
     return ("-trimpath", "-buildvcs=false", "-ldflags", linker)
 
 
-def _go() -> tuple[Path, dict[str, str]]:
-    """Return a Go that go.mod accepts, and the environment to build in."""
+def _go(module: Path) -> tuple[Path, dict[str, str]]:
+    """Return a Go that the go.mod accepts, and the environment to build in."""
     environment = {
         # A cross-compiling shell, or a go.work above the checkout, would build something else.
         **{key: value for key, value in os.environ.items() if key not in ("GOOS", "GOARCH", "GOWORK")},
@@ -138,9 +153,9 @@ def _go() -> tuple[Path, dict[str, str]]:
         "GOWORK": "off",
         "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -mod=readonly".strip(),
     }
-    needed = re.search(r"^go (\d+)\.(\d+)", GO_MOD.read_text(), re.MULTILINE)
+    needed = re.search(r"^go (\d+)\.(\d+)", (module / "go.mod").read_text(), re.MULTILINE)
     if needed is None:
-        raise BuildError(f"{GO_MOD} has no go line")
+        raise BuildError(f"{module}/go.mod has no go line")
     minimum = int(needed[1]), int(needed[2])
     if (installed := shutil.which("go")) and _go_version(Path(installed), environment) >= minimum:
         return Path(installed), environment
@@ -175,11 +190,11 @@ def _go_from_index(minimum: tuple[int, int]) -> Path:
     return place / "go" / "bin" / "go"
 
 
-def _required(module: str) -> str:
-    """Return the version at which go.mod requires a module."""
-    found = re.search(rf"^\s*{re.escape(module)} (v\S+)", GO_MOD.read_text(), re.MULTILINE)
+def _pinned(module: Path, dependency: str) -> str:
+    """Return the version at which a go.mod requires another module."""
+    found = re.search(rf"^\s*{re.escape(dependency)} (v\S+)", (module / "go.mod").read_text(), re.MULTILINE)
     if found is None:
-        raise BuildError(f"{GO_MOD} does not require {module}")
+        raise BuildError(f"{module}/go.mod does not require {dependency}")
     return found[1]
 
 
@@ -228,7 +243,7 @@ def main() -> int:
         print(binaries())
     except GoUnavailableError as error:
         _say(str(error))
-        return 1 if os.environ.get("CI") else 0  # the tests skip with the same line
+        return 0 if may_skip() else 1  # the tests skip with the same line
     except (AssetsError, BuildError) as error:
         _say(str(error))
         return 1

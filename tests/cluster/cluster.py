@@ -121,8 +121,7 @@ class Cluster:
         for webhook in webhooks:
             path = webhook["clientConfig"]["service"]["path"]
             webhook["clientConfig"] = {"url": url + path, "caBundle": base64.b64encode(ca_pem).decode()}
-        stream = "\n---\n".join(map(json.dumps, documents))
-        self.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", input=stream)
+        self.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", input=yaml.safe_dump_all(documents))
         self._wait_for_calls([webhook["name"] for webhook in webhooks])
 
     def _wait_for_calls(self, names: list[str]) -> None:
@@ -131,8 +130,10 @@ class Cluster:
         answers: list[Answer] = []
 
         def called() -> bool:
+            pod = _compliant_pod()
             answers[:] = [
-                self.api("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", _compliant_pod())
+                self.api("POST", f"{group}/namespaces/{namespace}/{resource}?dryRun=All", body)
+                for group, resource, body in (("/api/v1", "pods", pod), ("/apis/apps/v1", "deployments", _deployment(pod)))
                 for namespace in ("default", strict)
             ]
             return all(self.webhook_calls(name) > count for name, count in before.items())
@@ -166,7 +167,8 @@ class Cluster:
             "--log-level=warn",
         )
         with httpx.Client(trust_env=False) as http:
-            etcd.wait_ready(lambda: answers_ok(http, f"{client}/readyz"), seconds=30)
+            # its /readyz is younger than Kubernetes 1.30
+            etcd.wait_ready(lambda: answers_ok(http, f"{client}/health"), seconds=30)
         return client
 
     def _start_apiserver(self, stack: ExitStack, etcd: str) -> None:
@@ -243,6 +245,12 @@ def _kubeconfig(url: str, authority: Path, admin: KeyPair) -> dict[str, Any]:
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
         "current-context": "test",
     }
+
+
+def _deployment(pod: dict[str, Any]) -> dict[str, Any]:
+    metadata = pod["metadata"] | {"labels": {"app": "registered"}}
+    spec = {"selector": {"matchLabels": metadata["labels"]}, "template": pod | {"metadata": metadata}}
+    return {"metadata": {"name": "registered"}, "spec": spec}
 
 
 def _compliant_pod() -> dict[str, Any]:

@@ -23,6 +23,7 @@ def test_the_server_is_the_release_that_go_mod_pins(cluster: Cluster) -> None:
     for side in ("clientVersion", "serverVersion"):
         assert version[side]["gitVersion"] == kubernetes_version()
         assert (version[side]["major"], version[side]["minor"]) == (major, minor)
+    assert cluster.version == (int(major), int(minor))
 
 
 def test_a_plain_pod_costs_no_call(cluster: Cluster, webhook: Webhook) -> None:

@@ -16,6 +16,7 @@ from tests.oracle import qos, unexpected_changes, violations
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 GOOD = sorted(EXAMPLES.glob("*.yaml"))
+RESIZABLE = (1, 33)  # the first version in which resources can be changed in place without a feature gate
 WEBHOOKS = ("mutate.pods.dpdk-webhook", "validate.pods.dpdk-webhook")
 
 Pod = dict[str, Any]
@@ -212,6 +213,9 @@ def test_a_pod_in_place_can_not_lose_its_whole_cpus(cluster: Cluster, namespace:
     cluster.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(manifest("one")))
     binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "one"}, "target": {"kind": "Node", "name": node}}
     assert cluster.api("POST", f"/api/v1/namespaces/{namespace}/pods/one/binding", binding).status == 201
+    if cluster.version < RESIZABLE:
+        assert resize(cluster, namespace, "2500m") == (404, "the server could not find the requested resource")
+        return
     status, message = resize(cluster, namespace, "2500m")
     assert status == 422
     assert message.splitlines()[1:] == [

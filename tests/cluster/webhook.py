@@ -1,10 +1,11 @@
 """The real server as a process of its own, with certificates made for it."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -19,15 +20,15 @@ class Webhook:
     `settings` are further settings of the server, named as in its configuration: {"default_memory": "1Gi"}.
     """
 
-    def __init__(self, directory: Path, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, *, settings: Mapping[str, Any] | None = None) -> None:
         tls_port, health_port = throwaway.free_ports(2)
         files = throwaway.issue(directory)
         self.ca_pem = files.ca.read_bytes()
         self.url = f"https://127.0.0.1:{tls_port}"
         self.health_url = f"http://127.0.0.1:{health_port}"
         self.log = directory / "webhook.log"
-        self._settings = {f"DPDK_WEBHOOK_{key.upper()}": value for key, value in (settings or {}).items()}
-        self._settings |= throwaway.settings(files, tls_port, health_port)
+        self._settings = _variables(settings or {})
+        self._own = throwaway.settings(files, tls_port, health_port)
         self._process: Tied | None = None
 
     def __enter__(self) -> Self:
@@ -48,6 +49,13 @@ class Webhook:
             self.stop()
             raise
 
+    def use(self, settings: Mapping[str, Any]) -> None:
+        """Start it anew with these settings, unless it has them already."""
+        if _variables(settings) != self._settings:
+            self._settings = _variables(settings)
+            self.kill()  # nothing is in flight, and a stop waits until nobody would still be sent here
+            self.start()
+
     def stop(self) -> int | None:
         """Send SIGTERM and wait for the drain; return the exit code, or None when it was not running."""
         process, self._process = self._process, None
@@ -62,4 +70,11 @@ class Webhook:
     def _environment(self) -> dict[str, str]:
         # What whoever runs the tests has set for a server of his own is not meant for this one.
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("DPDK_WEBHOOK_")}
-        return inherited | self._settings
+        return inherited | self._settings | self._own
+
+
+def _variables(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        f"DPDK_WEBHOOK_{key.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
+        for key, value in settings.items()
+    }

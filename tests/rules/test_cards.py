@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import webhook.rules
+from tests.golden import DIRECTORY
 from webhook.rules import CARD, OPT_IN, RULES, Rule
 
 EVERY = (OPT_IN, *RULES)
@@ -39,8 +40,8 @@ def test_the_card_has_every_part_in_order(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", EVERY, ids=by_id)
-def test_every_rule_has_a_file_of_tests(rule: Rule) -> None:
-    assert Path(__file__).with_name(f"test_{rule.id}.py").exists()
+def test_every_rule_has_cases(rule: Rule) -> None:
+    assert list((DIRECTORY / rule.id).glob("*.yaml")) != []
 
 
 SAMPLE = Rule(

@@ -102,7 +102,7 @@ def _command_line(choice: _Choice) -> Iterator[Edit]:
         yield from _application(choice)
         yield from _variable(choice)
         return
-    is_unset = not choice.entries and not choice.container.raw.get("envFrom")
+    is_unset = not choice.entries and not _may_be_elsewhere(choice)
     if is_unset and any(f"$({name})" in element for element in choice.line.elements):
         yield Warn(path, f"$({name}) in the command line", "unset, so EAL gets this text; remove it")
 
@@ -115,10 +115,15 @@ def _application(choice: _Choice) -> Iterator[Edit]:
         yield Warn(choice.line_path, f"{option} behind a lone --", "read as the application's; EAL's go in front")
 
 
+def _may_be_elsewhere(choice: _Choice) -> bool:
+    """Only the keys of a ConfigMap or Secret, which can't be known here, are free to be anything behind their prefix."""
+    return any(choice.name.startswith(source.get("prefix") or "") for source in choice.container.raw.get("envFrom") or ())
+
+
 def _variable(choice: _Choice) -> Iterator[Edit]:
     container, name, entries = choice.container, choice.name, choice.entries
     if not entries:
-        if container.raw.get("envFrom"):
+        if _may_be_elsewhere(choice):
             yield Warn(container.at("envFrom"), "variables from elsewhere", f"any {name} in there is overridden")
         # in front: variables that follow may use $(DPDK_EAL_ARGS)
         yield Prepend(container.at("env"), {"name": name, "value": choice.option}, _WHY)

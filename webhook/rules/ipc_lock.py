@@ -17,7 +17,7 @@ from webhook.settings import Settings
 def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
     if settings.pod_security != "privileged" and pod.dpdk_containers:
         # never worked around: the author, who may not have written the capability, is told who will refuse it
-        detail = f"{settings.pod_security} refuses IPC_LOCK; the namespace must enforce privileged"
+        detail = "baseline and restricted refuse IPC_LOCK; the namespace must enforce privileged"
         yield Warn(("metadata", "namespace"), "Pod Security", detail)
     for container in pod.dpdk_containers:
         if container.security_context.get("privileged"):

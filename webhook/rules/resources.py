@@ -25,12 +25,25 @@ _WHOLE = "a polling core cannot be shared; rounded up to whole CPUs"
 def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
     dpdk = {container.path for container in pod.dpdk_containers}
     everywhere = pod.options.whole_cpus if pod.options.whole_cpus is not None else settings.whole_cpus == "all"
+    defaults = _limit_range_defaults(pod)
     for container in pod.containers:
         is_dpdk = container.path in dpdk
         edits = [*_cpu(container, is_dpdk, everywhere, settings), *_memory(container, is_dpdk, settings), *_others(container)]
+        if not dpdk:  # what one of them would get, or be warned of, depends on which of them runs DPDK
+            edits = [edit for edit in edits if isinstance(edit, Reject)]
         yield from edits
-        if LIMIT_RANGER in pod.annotations:
-            yield from _raised(container, [edit for edit in edits if isinstance(edit, Set)])
+        if defaults is not None:
+            yield from _raised(container, [edit for edit in edits if isinstance(edit, Set)], defaults)
+
+
+def _limit_range_defaults(pod: Pod) -> set[tuple[str, str]] | None:
+    """(resource, container) of each default that a LimitRange gave; None where none applies. The plugin writes "LimitRanger
+    plugin set: cpu, memory request for container app; cpu limit for init container setup"."""
+    said = pod.annotations.get(LIMIT_RANGER)
+    if said is None:
+        return None
+    parts = (part.rpartition(" container ") for part in said.split(";"))
+    return {(word.strip(","), name) for what, _, name in parts for word in what.split()}
 
 
 def _cpu(container: Container, is_dpdk: bool, everywhere: bool, settings: Settings) -> Iterator[Edit]:
@@ -90,13 +103,15 @@ def _memory(container: Container, is_dpdk: bool, settings: Settings) -> Iterator
     yield from _both(container, "memory", request, limit, target, why)
 
 
-def _raised(container: Container, edits: list[Set]) -> Iterator[Edit]:
-    """A LimitRange gave its defaults before us, and judges its maximum after us, as a quota does: what the author never wrote
-    may be refused for what we raised."""
-    for resource, target in {str(edit.path[-1]): edit.value for edit in edits}.items():
-        given = [parse(side[resource]) for side in (container.requests, container.limits) if side.get(resource) is not None]
-        if given and min(given) < parse(target):
-            detail = f"{resource} {min(given)} becomes {target}; its max and the quota are judged afterwards"
+def _raised(container: Container, edits: list[Set], defaults: set[tuple[str, str]]) -> Iterator[Edit]:
+    """A LimitRange gave its defaults before us, and judges its maximum after us, as a quota does: what it gave, and what the
+    author was allowed, may be refused for what we raised."""
+    for resource, target in {str(edit.path[-1]): parse(edit.value) for edit in edits}.items():
+        sides = (container.limits.get(resource), container.requests.get(resource))
+        below = [amount for amount in (parse(side) for side in sides if side is not None) if amount < target]
+        if below:
+            whose, judges = ("its ", "the max") if (resource, container.name) in defaults else ("", "its max")
+            detail = f"{whose}{resource} {below[0]} becomes {target}; {judges} and the quota are judged afterwards"
             yield Warn(container.at("resources", "limits", resource), "LimitRange", detail)
 
 

@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 PORT   ?= 8443
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format cluster bench docs lock clean
+.PHONY: help run test test-versions lint format cluster soak bench docs lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One environment for everything; brought up to date when the lock file changes.
 $(VENV)/ready: requirements/dev.txt pyproject.toml
@@ -27,6 +27,13 @@ test: $(VENV)/ready ## the whole suite, a real kube-apiserver included (built fr
 	@$(BIN)/python -m tests.cluster.binaries
 	@$(BIN)/python -m pytest $(ARGS)
 
+test-versions: test-1.30 test-1.37 ## the tests that meet a kube-apiserver, on the oldest Kubernetes that will do and on the newest
+
+test-1.%: $(VENV)/ready
+	@echo "Kubernetes 1.$*"
+	@env -u KUBEBUILDER_ASSETS KUBERNETES_VERSION=1.$* $(BIN)/python -m tests.cluster.binaries
+	@env -u KUBEBUILDER_ASSETS KUBERNETES_VERSION=1.$* $(BIN)/python -m pytest tests/cluster $(ARGS)
+
 lint: $(VENV)/ready ## ruff and mypy --strict
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -39,11 +46,14 @@ format: $(VENV)/ready ## let ruff format and mend
 cluster: $(VENV)/ready ## a kube-apiserver with the webhook registered, left running until Ctrl-C
 	@$(BIN)/python -m tests.cluster
 
+soak: $(VENV)/ready ## every property on a million random pods, on all cores; ARGS="--cases 20000 --seed 1"
+	@$(BIN)/python -m tests.soak $(ARGS)
+
 bench: $(VENV)/ready ## requests/s, latency and CPU a request, beside a bare-ASGI floor
 	@command -v wrk >/dev/null || scripts/install-system-packages wrk
 	@$(BIN)/python -m bench
 
-docs: $(VENV)/ready ## write the generated parts of README.md anew
+docs: $(VENV)/ready ## write anew what is generated in README.md and docs/
 	@$(BIN)/python -m scripts.docs
 
 LOCK := $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header

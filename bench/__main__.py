@@ -1,7 +1,8 @@
 """`make bench`: what a review costs, beside a floor that does nothing but answer.
 
 Both servers run for the whole time and are asked in turn, so that what else happens on this machine happens to both; each
-figure is the median of its rounds. Compare the ratio: the rest depends on the machine.
+figure is the median of its rounds. Compare the ratio: the rest depends on the machine. Afterwards, without a server, what grows
+with a review's size, and whether it grows faster.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import httpx
 import jsonpatch
 import orjson
 
-from bench import review
+from bench import linear, review
 from bench.load import Generator, Load, generator
 from scripts import throwaway
 
@@ -67,7 +68,8 @@ class Round:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the table, write the results. Exit status 1 when a server doesn't answer as it should."""
+    """Measure, print the table, write the results. Exit status 1 when a server doesn't answer as it should, or
+    when a review takes more than its share of time for being large."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Requests/s, latency and CPU a request of /mutate.")
     parser.add_argument("--seconds", type=float, default=4, help="of one round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="for each figure (default: %(default)s)")
@@ -84,10 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "versions": {package: version(package) for package in _PACKAGES} | {"python": platform.python_version()},
         "load": {"generator": name, "seconds": options.seconds, "rounds": options.rounds, "review_bytes": len(review.body())},
         "connections": figures,
+        "linear": linear.measure(options.rounds),
     }
     options.results.write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     print(table(results))
-    return 0
+    steep = [name for name, row in results["linear"].items() if row["ratio"] > linear.LIMIT]
+    if steep:
+        print(f"bench: time grows faster than the size: {', '.join(steep)}", file=sys.stderr)
+    return 1 if steep else 0
 
 
 def measure(load: Generator, seconds: float, rounds: int) -> dict[str, dict[str, float]]:
@@ -179,7 +185,7 @@ def table(results: dict[str, Any]) -> str:
             rps, p50, p99 = (row[prefix + key] for key in ("rps", "p50_ms", "p99_ms"))
             lines.append(f"{connections:>11}  {name:<7}{rps:>12,}{p50:>9.2f}{p99:>9.2f}{cpu:>17.0f}")
         lines.append(f"{'':>11}  /mutate takes {row['ratio']:.2f} times the floor's CPU")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", linear.table(results["linear"])])
 
 
 if __name__ == "__main__":

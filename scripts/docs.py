@@ -1,16 +1,20 @@
-"""Write the generated parts of README.md anew: the tables of rules, of settings and of figures (`make docs`)."""
+"""Write the generated parts of README.md and docs/ anew: rules, settings, figures, the contract (`make docs`)."""
 
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final, TypeAlias
 
+from scripts import contract
 from webhook.rules import OPT_IN, RULES
 from webhook.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
+CONTRACT = ROOT / "docs" / "contract.md"
 RESULTS = ROOT / "bench" / "results.json"
 
 
@@ -56,27 +60,46 @@ def bench_table() -> str:
     return "\n".join([note, "", head, "| --- | --- | --- | --- | --- | --- | --- |", *rows])
 
 
-PARTS: dict[str, Callable[[], str]] = {"rules": rules_table, "settings": settings_table, "bench": bench_table}
+def linear_table() -> str:
+    """A row for each thing that a review can have much of, from the last `make bench`."""
+    results = json.loads(RESULTS.read_text())
+    rows = []
+    for name, figures in results["linear"].items():
+        times = [microseconds / kilobytes for microseconds, kilobytes in zip(figures["us"], figures["kb"], strict=True)]
+        per = f"{times[-3]:,.1f} | {times[-1]:,.1f} | {figures['ratio']:.2f}"
+        rows.append(f"| {name} | {figures['kb'][-1]:,.0f} | {figures['us'][-1] / 1000:,.0f} | {per} |")
+    note = f"{results['machine']['cpu']}, Python {results['versions']['python']}."
+    head = "| much of | kB | ms | µs a kB at a sixteenth | µs a kB | ratio |"
+    return "\n".join([note, "", head, "| --- | --- | --- | --- | --- | --- |", *rows])
 
 
-def generate(text: str) -> str:
-    """The text with everything between `<!-- generated: NAME -->` and `<!-- end -->` made anew."""
-    for name, table in PARTS.items():
-        text = _filled(text, name, table())
+Parts: TypeAlias = Mapping[str, Callable[[], str]]
+PARTS: Final[Mapping[Path, Parts]] = {
+    README: {"rules": rules_table, "settings": settings_table, "bench": bench_table},
+    PERFORMANCE: {"linear": linear_table},
+    CONTRACT: {"rows": contract.rows},
+}
+
+
+def generate(text: str, file: Path = README) -> str:
+    """The file's text with everything between `<!-- generated: NAME -->` and `<!-- end -->` made anew."""
+    for name, table in PARTS[file].items():
+        text = _filled(text, file, name, table())
     return text
 
 
-def _filled(text: str, name: str, table: str) -> str:
+def _filled(text: str, file: Path, name: str, table: str) -> str:
     pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
     filled, count = pattern.subn(lambda match: f"{match[1]}{table}\n{match[2]}", text)
     if count != 1:
-        raise ValueError(f"README.md has {count} places for the table of {name}, not 1")
+        raise ValueError(f"{file.name} has {count} places for the table of {name}, not 1")
     return filled
 
 
 def main() -> int:
-    """Write README.md."""
-    README.write_text(generate(README.read_text()))
+    """Write the files."""
+    for file in PARTS:
+        file.write_text(generate(file.read_text(), file))
     return 0
 
 

@@ -1,6 +1,7 @@
 """The bench measures the job it claims to measure."""
 
 import base64
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -8,12 +9,15 @@ import jsonpatch
 import orjson
 import pytest
 
-from bench import load, review
+from bench import linear, load, review
 from bench.__main__ import CONNECTIONS, BenchError, Round, Target, _check, _round, main, measure, table
 from scripts import throwaway
 from scripts.review import admission_review
 from tests.test_server import _environment
 from webhook import admission
+from webhook.edits import Edit
+from webhook.pod import Pod
+from webhook.rules import RULES, Rule
 from webhook.settings import Settings
 
 
@@ -37,12 +41,29 @@ def test_a_short_run_of_our_own_client_gives_sane_figures() -> None:
         assert row["ratio"] == pytest.approx(row["mutate_cpu_us"] / row["floor_cpu_us"], abs=0.01)
 
 
-def test_results_and_table_say_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_and_table_say_what_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "FAMILIES", {"env": linear.FAMILIES["env"]})  # all of them take ten seconds
     results = tmp_path / "results.json"
     assert main(["--seconds", "0.3", "--rounds", "1", "--results", str(results)]) == 0
     written = orjson.loads(results.read_bytes())
-    assert set(written) == {"machine", "versions", "load", "connections"}
+    assert set(written) == {"machine", "versions", "load", "connections", "linear"}
     assert capsys.readouterr().out == table(written) + "\n"
+
+
+def test_time_that_grows_with_the_square_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(pod: Pod, settings: Settings) -> Iterator[Edit]:
+        for volume in pod.volumes:
+            assert [other["name"] for other in pod.volumes].count(volume["name"]) == 1
+        yield from ()
+
+    monkeypatch.setattr("webhook.review.review.__defaults__", ((*RULES, Rule("planted", search, "")),))
+    monkeypatch.setattr(linear, "FAMILIES", {"volumes": linear.Family(linear.FAMILIES["volumes"].make, 6_000)})
+    assert main(["--seconds", "0.1", "--rounds", "1", "--results", str(tmp_path / "results.json")]) == 1
+    assert capsys.readouterr().err == "bench: time grows faster than the size: volumes\n"
 
 
 def test_a_server_that_does_not_do_the_job_is_not_measured(tmp_path: Path) -> None:

@@ -1,77 +1,104 @@
-"""What holds for every pod, over random ones."""
+"""What holds for every pod, over random ones; and that each property can fail."""
 
-import copy
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import jsonpatch
+import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.oracle import unexpected_changes, violations
-from tests.strategies import annotated_pods, plain_pods, pods
-from webhook.pod import parse_pod
-from webhook.review import Decision, review
-from webhook.rules import RULES
+from tests.properties import PROPERTIES, check
+from tests.soak.search import search, shrunk, told
+from tests.strategies import Case, annotated_pods, cases
+from webhook import admission
+from webhook.edits import UNSET, Append, Edit, Reject, Set
+from webhook.pod import Pod, parse_pod
+from webhook.review import review
+from webhook.rules import RULES, Rule
 from webhook.settings import Settings
 
-SETTINGS = Settings()
+
+@given(cases())
+def test_every_property_holds(case: Case) -> None:
+    check(case)
 
 
-def decide(pod: dict[str, Any]) -> Decision:
-    return review(parse_pod(pod), SETTINGS)
+def test_every_property_holds_on_the_first_cases_of_the_soak() -> None:
+    failure = search(0, range(3_000))
+    assert failure is None, told(failure, shrunk(failure))
 
 
-@given(pods())
-def test_the_patch_applied_to_the_input_gives_the_pod(pod: dict[str, Any]) -> None:
-    decision = decide(pod)
-    assert jsonpatch.JsonPatch(decision.patch).apply(pod) == decision.pod
+@given(annotated_pods(calm=True))
+def test_a_pod_that_holds_nothing_to_reject_is_admitted(pod: dict[str, Any]) -> None:
+    assert review(parse_pod(pod), Settings()).rejections == ()
 
 
-@given(pods())
-def test_the_input_is_never_written_to(pod: dict[str, Any]) -> None:
-    before = copy.deepcopy(pod)
-    decide(pod)
-    assert pod == before
+# --- each property finds the bug that it is there for
 
 
-@given(annotated_pods())
-def test_a_second_pass_is_silent(pod: dict[str, Any]) -> None:
-    first = decide(pod)
-    if first.allowed:
-        second = decide(dict(first.pod))
-        assert second.patch == []
-        assert second.rejections == ()
+def _rules(*rules: Rule) -> Callable[[pytest.MonkeyPatch], None]:
+    return lambda patch: patch.setattr("webhook.review.review.__defaults__", (rules,))
 
 
-@given(annotated_pods(), st.permutations(RULES))
-def test_rules_in_any_order_give_the_same_pod_and_the_same_refusals(pod: dict[str, Any], order: Any) -> None:
-    usual, shuffled = decide(pod), review(parse_pod(pod), SETTINGS, order)
-    assert shuffled.pod == usual.pod
-    assert set(shuffled.rejections) == set(usual.rejections)
+def _with(propose: Callable[[Pod, Settings], Iterator[Edit]]) -> Callable[[pytest.MonkeyPatch], None]:
+    return _rules(*RULES, Rule("planted", propose, ""))
 
 
-@given(annotated_pods())
-def test_an_allowed_pod_keeps_the_promise(pod: dict[str, Any]) -> None:
-    decision = decide(pod)
-    if decision.allowed:
-        assert violations(dict(decision.pod), before=pod) == []
+def _scribble(pod: Pod, settings: Settings) -> Iterator[Edit]:
+    vars(pod)["raw"]["metadata"]["seen"] = True
+    yield from ()
 
 
-@given(annotated_pods())
-def test_nothing_else_is_changed(pod: dict[str, Any]) -> None:
-    decision = decide(pod)
-    if decision.allowed:
-        assert unexpected_changes(pod, dict(decision.pod)) == []
+def _once_more(pod: Pod, settings: Settings) -> Iterator[Edit]:
+    yield Append(("spec", "volumes"), {"name": f"v{len(pod.volumes)}"}, "planted")
 
 
-@given(plain_pods())
-def test_a_pod_that_does_not_ask_is_untouched(pod: dict[str, Any]) -> None:
-    decision = decide(pod)
-    assert decision.allowed
-    assert decision.patch == []
-    assert decision.pod == pod
+def _elsewhere(pod: Pod, settings: Settings) -> Iterator[Edit]:
+    if pod.spec.get("priority", UNSET) is UNSET:
+        yield Set(("spec", "priority"), 1, "planted")
 
 
-@given(pods())
-def test_only_add_replace_and_remove_are_emitted(pod: dict[str, Any]) -> None:
-    assert {operation["op"] for operation in decide(pod).patch} <= {"add", "replace", "remove"}
+def _too_early(pod: Pod, settings: Settings) -> Iterator[Edit]:
+    if not all(container.limits.get("cpu") for container in pod.containers):
+        yield Reject(("spec",), "planted", "in the usual order every container has its CPUs by now, or is refused")
+
+
+def _crash(pod: Pod, settings: Settings) -> Iterator[Any]:
+    yield 1 / 0
+
+
+PLANTED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "a review never crashes": _with(_crash),
+    "the input is never written to": _with(_scribble),
+    "the patch applied to the input gives the pod": lambda patch: patch.setattr(
+        "webhook.review.Decision.patch", property(lambda decision: [])
+    ),
+    "only add replace and remove are emitted": lambda patch: patch.setattr(
+        "webhook.review.Decision.patch",
+        property(
+            lambda decision: [
+                {"op": "test", "path": "/kind", "value": "Pod"},
+                *(c.operation.as_json() for c in decision.changes),
+            ]
+        ),
+    ),
+    "a pod that does not ask is untouched": lambda patch: patch.setattr("webhook.pod.Pod.is_annotated", True),
+    "a second pass is silent": _with(_once_more),
+    "an admitted pod keeps the promise": _rules(*(rule for rule in RULES if rule.id != "ipc_lock")),
+    "nothing else is changed": _with(_elsewhere),
+    "rules in any order give the same pod and refusals": _with(_too_early),
+    "mutate answers what was decided": lambda patch: patch.setattr(admission, "mutate", admission.validate),
+    "validate admits what is right and nothing else": lambda patch: patch.setattr(admission, "validate", admission.mutate),
+}
+
+
+def test_every_property_has_its_bug() -> None:
+    assert list(PLANTED)[1:] == [holds.__name__.replace("_", " ") for holds in PROPERTIES]
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_bug_breaks_its_property(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert search(1, range(200)) is None
+    PLANTED[name](monkeypatch)
+    failure = search(1, range(200))
+    assert failure is not None
+    assert failure.property == name

@@ -94,6 +94,7 @@ class _Planner:
         for page in result.pages:
             self.pages[page.container.path].append(page)
         self.volumes = list(_volumes(pod))
+        self.hugepage_volumes = {volume.name for volume in self.volumes}
         self.fitting = {
             size: {volume.name for volume in self.volumes if volume.size in (size, None)} for size in sorted(self.sizes)
         }
@@ -129,6 +130,7 @@ class _Planner:
 
     def decide_mounts(self) -> None:
         for container in self.pod.dpdk_containers:
+            self._check_writable(container)
             for page in sorted(self.pages[container.path], key=lambda page: page.size):
                 names = self.fitting[page.size]
                 mounted = [(index, mount) for index, mount in enumerate(container.mounts) if (mount.get("name") or "") in names]
@@ -136,6 +138,14 @@ class _Planner:
                     self._keep(container, page.size, mounted)
                 else:
                     self._add(container, page.size)
+
+    def _check_writable(self, container: Container) -> None:
+        """Of any size, its own or not: what a DPDK container mounts of hugepages, EAL may take."""
+        for index, mount in enumerate(container.mounts):
+            if mount.get("readOnly") and (mount.get("name") or "") in self.hugepage_volumes:
+                detail = f"EAL creates files in {shown(mount.get('mountPath') or '')}; remove readOnly"
+                path = container.at("volumeMounts", index, "readOnly")
+                self.plan.problems.append(Reject(path, "hugepages mounted read-only", detail))
 
     def _keep(self, container: Container, size: PageSize, mounted: list[tuple[int, Mapping[str, Any]]]) -> None:
         places: dict[str, list[int]] = defaultdict(list)
@@ -153,8 +163,6 @@ class _Planner:
         # a trailing slash is the only oddity that EAL overlooks
         unusable = mount_path_problem(directory.rstrip("/") or directory)
         if mount.get("readOnly"):
-            detail = f"EAL creates files in {shown(directory)}; remove readOnly"
-            self.plan.problems.append(Reject((*path, "readOnly"), "hugepages mounted read-only", detail))
             return
         if unusable:
             detail = f"'{shown(directory)}' {unusable}; write a path such as /dev/hugepages"

@@ -147,6 +147,27 @@ FAMILIES: Final[dict[str, Family]] = {
         ),
         20_000,
     ),
+    "hugepage mounts in one place": Family(
+        lambda n: _pod(
+            _container(volumeMounts=[{"name": "huge", "mountPath": "/huge"}] * n),
+            volumes=[{"name": "huge", "emptyDir": _HUGE}],
+        ),
+        60_000,
+    ),
+    "hugepage mounts, each named to EAL": Family(
+        lambda n: _pod(
+            _container(
+                args=[f"--huge-dir=/huge/{i}" for i in range(n)],
+                volumeMounts=_numbered(n, lambda i: {"name": "huge", "mountPath": f"/huge/{i}"}),
+            ),
+            volumes=[{"name": "huge", "emptyDir": _HUGE}],
+        ),
+        30_000,
+    ),
+    "a long name in each of many findings": Family(
+        lambda n: _pod(_container("a" * (n * 20), resources={"limits": {f"example.com/{i}": "x" for i in range(n)}})),
+        50_000,
+    ),
     "volumes": Family(lambda n: _pod(volumes=_numbered(n, lambda i: _volume(i, {}))), 50_000),
     "hugepage volumes": Family(lambda n: _pod(volumes=_numbered(n, lambda i: _volume(i, _HUGE))), 40_000),
     "page sizes": Family(lambda n: _asking((f"hugepages-{i + 1}Mi", "64Mi") for i in range(n)), 100_000),

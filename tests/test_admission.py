@@ -158,7 +158,7 @@ def test_what_another_webhook_undid_is_refused_field_by_field() -> None:
     response = _answer(validate, _review(_undone))
     assert (response["allowed"], response["status"]["code"], response["status"]["reason"]) == (False, 422, "Invalid")
     assert response["status"]["message"].splitlines() == [
-        "another webhook changed this pod after dpdk-webhook had seen it, and now it can't run DPDK (2 reasons):",
+        "another webhook changed this pod after dpdk-webhook's turn, and now it can't run DPDK (2 reasons):",
         "resources: container app, spec.containers[0].resources.requests.cpu is 500m and must be 2: "
         "exclusive CPUs need requests equal to limits in every container",
         "ipc_lock: container app, spec.containers[0].securityContext.capabilities.add lacks IPC_LOCK: "
@@ -172,7 +172,7 @@ def test_what_must_go_is_said() -> None:
 
     message = _answer(validate, _review(tweak))["status"]["message"]
     assert message.splitlines() == [
-        "another webhook changed this pod after dpdk-webhook had seen it, and now it can't run DPDK (1 reason):",
+        "another webhook changed this pod after dpdk-webhook's turn, and now it can't run DPDK (1 reason):",
         "pod_resources: spec.resources is {} and must go: empty pod-level resources turn a Guaranteed pod into BestEffort",
     ]
 

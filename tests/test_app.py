@@ -128,7 +128,19 @@ def test_the_content_type_does_not_matter(http: Http, content_type: str | None) 
 
 def test_dry_run_tells_the_whole_decision_for_yaml_and_json_alike(http: Http) -> None:
     answer = http.post("/dry-run", content=EXAMPLE).json()
-    assert set(answer) == {"kind", "name", "path", "allowed", "promised", "changes", "rejections", "warnings", "patch", "pod"}
+    assert set(answer) == {
+        "document",
+        "kind",
+        "name",
+        "path",
+        "allowed",
+        "promised",
+        "changes",
+        "rejections",
+        "warnings",
+        "patch",
+        "pod",
+    }
     assert (answer["allowed"], answer["promised"]) == (True, True)
     assert answer["changes"][0] == {
         "rule": "resources",

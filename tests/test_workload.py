@@ -19,7 +19,7 @@ from webhook.path import dotted
 from webhook.report import as_json, record, rejection, warning
 from webhook.settings import Settings
 from webhook.shape import Malformed
-from webhook.workload import KINDS, SUBJECTS, WORKLOADS, review_all, subjects
+from webhook.workload import KINDS, WORKLOADS, review_all, subjects
 
 SETTINGS = Settings()
 FRACTION = tweaked(MINIMAL, both("cpu", "1500m"))
@@ -101,6 +101,10 @@ def test_one_workload_is_one_record() -> None:
     [
         {"kind": "Service"},
         {"apiVersion": "batch.volcano.sh/v1alpha1", "kind": "Job", "spec": {"tasks": []}},
+        {"apiVersion": "batch/v1", "kind": "Deployment", "spec": {}},
+        {"apiVersion": "example.com/v1", "kind": "Pod"},
+        {"apiVersion": "example.com/v1", "kind": "JobList"},
+        {"kind": "List", "items": None},
         {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "spec": {"template": {}}},
         {"kind": "List", "items": []},
         {"kind": "List", "items": [{"kind": "List", "items": [MINIMAL]}]},
@@ -109,7 +113,7 @@ def test_one_workload_is_one_record() -> None:
 )
 def test_what_makes_no_pod_that_we_know_has_none(given: dict[str, Any]) -> None:
     assert subjects(given) == []
-    with pytest.raises(Malformed, match=r"^nothing here is or makes a pod; what can be read is Pod, Deployment, "):
+    with pytest.raises(Malformed, match=r"^there is no pod or workload here that can be read; those are Pod, "):
         review_all([given], SETTINGS)
 
 
@@ -118,7 +122,7 @@ def test_what_makes_no_pod_that_we_know_has_none(given: dict[str, Any]) -> None:
     [
         ([], "an object is expected, not a list"),
         ({"kind": 1}, "kind: a string is expected, not a number"),
-        ({"kind": "List"}, "items: a list is expected, not null"),
+        ({"kind": "List", "items": "x"}, "items: a list is expected, not a string"),
         ({"kind": "List", "items": ["x"]}, "items[0]: an object is expected, not a string"),
         ({"kind": "Deployment"}, "spec: an object is expected, not null"),
         (
@@ -139,9 +143,29 @@ def test_what_can_not_be_read_is_named_with_its_place(given: object, problem: st
     assert str(caught.value) == problem
 
 
-def test_a_list_of_too_many_is_not_begun() -> None:
-    with pytest.raises(Malformed, match=r"^items: more than 1000 pods and workloads in one List$"):
-        subjects({"kind": "List", "items": [MINIMAL] * (SUBJECTS + 1)})
+def test_what_would_take_long_is_not_begun() -> None:
+    pod = tweaked(MINIMAL, {"spec.containers": [{"name": "app"}] * 99, "spec.initContainers": [{"name": "setup"}]})
+    assert len(review_all([{"kind": "List", "items": [pod] * 9}, pod], SETTINGS)) == 2
+    with pytest.raises(Malformed) as caught:
+        review_all([{"kind": "List", "items": [pod] * 9}, pod, MINIMAL], SETTINGS)
+    assert str(caught.value) == "1001 containers; no more than 1000 are reviewed at once"
+
+
+def test_of_several_documents_the_one_that_can_not_be_read_is_named() -> None:
+    with pytest.raises(Malformed) as caught:
+        review_all([MINIMAL, {"kind": "Service"}, {"kind": "Job"}], SETTINGS)
+    assert str(caught.value) == "[document 3].spec: an object is expected, not null"
+
+
+def test_documents_are_counted_and_kept_apart() -> None:
+    told = record(review_all([MINIMAL, {"kind": "Service"}, MINIMAL], SETTINGS))
+    assert isinstance(told, list)
+    assert [(each["document"], each["name"]) for each in told] == [(1, "fwd"), (3, "fwd")]
+
+
+def test_a_name_that_the_api_server_ends_is_a_name() -> None:
+    [subject] = subjects({"kind": "Pod", "metadata": {"generateName": "fwd-"}, "spec": MINIMAL["spec"]})
+    assert subject.name == "fwd-"
 
 
 @pytest.mark.parametrize("kind", WORKLOADS)
@@ -183,7 +207,7 @@ def test_what_the_pods_will_be_refused_for_is_said_when_the_workload_is_applied(
     given = made(kind, tweaked(REFUSED, {f"{APP}.securityContext.capabilities": {"drop": ["IPC_LOCK"]}}))
     place = PLACES.get(kind, "spec.template")
     assert warned(given) == [
-        f"the pods of this {kind} will be refused (2 reasons):",
+        f"the pods of this {kind} would be refused (2 reasons):",
         f"resources: no memory (container app, {place}.spec.containers[0].resources.limits.memory): a guess could kill the "
         "application when it runs out; write how much it needs beside hugepages, such as 1Gi",
         f"ipc_lock: IPC_LOCK dropped (container app, {place}.spec.containers[0].securityContext.capabilities.drop[0]): "

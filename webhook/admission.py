@@ -23,7 +23,7 @@ from webhook.workload import WORKLOADS, Subject, subjects
 API_VERSION: Final = "admission.k8s.io/v1"
 OPERATIONS: Final = ("CREATE", "UPDATE", "DELETE", "CONNECT")
 _AS_IT_IS: Final = "this pod can't run DPDK as it is"
-_CHANGED_SINCE: Final = "another webhook changed this pod after dpdk-webhook had seen it, and now it can't run DPDK"
+_CHANGED_SINCE: Final = "another webhook changed this pod after dpdk-webhook's turn, and now it can't run DPDK"
 _OBJECT: Final[Path] = ("request", "object")
 
 
@@ -59,7 +59,7 @@ def parse(body: bytes) -> Request:
     """The request in a review of a pod; BadReview, with the path, for anything else."""
     request, uid, operation = _request(body)
     _check_kind(request, {"Pod": "v1"})
-    if request.get("subResource") not in (None, "", "resize"):
+    if request.get("subResource") not in (None, "", "resize", "status"):
         raise BadReview(("request", "subResource"), f"a review of pods is expected, not of {_show(request['subResource'])}")
     if operation in ("DELETE", "CONNECT"):
         return Request(uid, operation, None, {}, is_resize=False)

@@ -121,6 +121,9 @@ def _reviewed(options: argparse.Namespace) -> list[Reviewed]:
             print(orjson.dumps(report.record(reviewed), option=orjson.OPT_INDENT_2).decode())
         case "diff":
             print("\n ---\n".join(_diff(each) for each in reviewed if each.subjects))
+        case "yaml" if not all(decision.allowed for each in reviewed for decision in each.decisions):
+            # what follows in a pipe would create half-mended pods
+            print("\n".join(line for each in reviewed for line in _findings(each)), file=sys.stderr)
         case "yaml":
             print("---\n".join(manifest(each.after) for each in reviewed), end="")
         case _:
@@ -129,8 +132,11 @@ def _reviewed(options: argparse.Namespace) -> list[Reviewed]:
 
 
 def _diff(reviewed: Reviewed) -> str:
-    findings = [line for decision in reviewed.decisions for line in report.findings(decision)]
-    return "\n".join([diff(reviewed.given, *reviewed.decisions), *findings])
+    return "\n".join([diff(reviewed.given, *reviewed.decisions), *_findings(reviewed)])
+
+
+def _findings(reviewed: Reviewed) -> list[str]:
+    return [line for decision in reviewed.decisions for line in report.findings(decision)]
 
 
 def _text(reviewed: list[Reviewed]) -> str:
@@ -155,5 +161,5 @@ def _explain(options: argparse.Namespace) -> int:
         print(next(rule.card for rule in rules if rule.id == options.rule), end="\n\n")
     for row in ROWS:
         if options.rule in (row.rule, str(row.number)):
-            print(f"{row.number:>2}  {row.given}: {row.outcome}; {row.why}")
+            print(f"{row.number:>2}  {row.given}: {row.outcome}. Why: {row.why}.")
     return OK

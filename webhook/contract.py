@@ -25,7 +25,7 @@ def _rows(rule: str, *rows: tuple[int, str, str, str]) -> list[Row]:
 _ROWS = [
     *_rows(
         "opt_in",
-        (1, "`dpdk` is absent, or anything but `true`", "kept; a near-miss such as `True` is warned of",
+        (1, "`dpdk` is absent, or anything but `true`", "kept; `check` and `/dry-run` warn of a near-miss such as `True`",
          "only an exact yes is a yes"),
         (2, "an update turns `dpdk: \"true\"` on", "refused", "the spec of a pod that exists can't be changed any more"),
         (3, "a static pod's mirror (`kubernetes.io/config.mirror`)", "kept, warned of",
@@ -78,7 +78,7 @@ _ROWS = [
         (26, "`hugepages-1024Mi`, `-1G`, `-2MB`", "refused, naming the size as nodes write it",
          "where the API takes it at all, the pod stays Pending for ever"),
         (27, "64Ki, 16Mi, 32Mi, 512Mi, 16Gi", "kept", "arm64, ppc64 and s390x have them"),
-        (28, "several page sizes in the pod", "a volume and a path for each size, the medium always with its size",
+        (28, "several page sizes in the pod", "a volume and a path for each size, the medium with its size; refused beyond 16",
          "plain `HugePages` hangs in FailedMount as soon as there are two"),
         (30, "a plain `HugePages` volume beside two sizes", "refused", "FailedMount for certain"),
         (31, "a volume of a size that nobody requests", "refused", "FailedMount for certain"),
@@ -113,7 +113,7 @@ _ROWS = [
         (47, "no securityContext, no capabilities, no `add`", "what is missing is made, and IPC_LOCK added",
          "DMA needs memory that stays where it is"),
         (48, "IPC_LOCK or ALL is added, in any case", "kept", "the runtime reads names in any case"),
-        (49, "`CAP_IPC_LOCK`", "kept, IPC_LOCK added beside it, warned of", "containerd ignores the prefix's name silently"),
+        (49, "`CAP_IPC_LOCK`", "kept, IPC_LOCK added beside it, warned of", "containerd ignores the prefixed name"),
         (50, "`drop` holds IPC_LOCK, with or without `CAP_`", "refused", "drop beats add"),
         (51, "`drop: [ALL]`", "IPC_LOCK added", "a capability that is added by name survives it"),
         (52, "`privileged: true`", "kept, warned of", "it has every capability already"),

@@ -152,7 +152,8 @@ class _Planner:
         for index, mount in enumerate(container.mounts):
             places[_normal(mount.get("mountPath") or "")].append(index)
         for index, mount in mounted:
-            others = [other for other in places[_normal(mount.get("mountPath") or "")] if other != index]
+            # of the first two one is another: thousands in one place must not be compared with each other
+            others = [other for other in places[_normal(mount.get("mountPath") or "")][:2] if other != index]
             self._keep_one(container, size, mount, container.at("volumeMounts", index), others)
         if self.pod.options.huge_dir and mounted[0][1].get("mountPath") not in (self.base, f"{self.base}-{size}"):
             detail = "dpdk/huge-dir: hugepages are mounted already, and that mount stands"

@@ -36,7 +36,7 @@ def pages(pod: Pod, settings: Settings) -> Iterator[Pages | Reject | Warn]:
         elif given:
             yield from (Pages(container, size, amount, asked=False) for size, amount in given)
         elif not pod.options.misread(HUGEPAGES_KEY):
-            detail = 'an amount can\'t be guessed; annotate the pod, such as dpdk/hugepages-2Mi: "1Gi"'
+            detail = 'an amount can\'t be guessed; write it, or an annotation such as dpdk/hugepages-2Mi: "1Gi"'
             yield Reject(container.at("resources", "limits"), "no hugepages", detail)
 
 

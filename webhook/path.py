@@ -30,5 +30,6 @@ def pointer(path: Path) -> str:
 
 def shown(text: str, limit: int = _SHOWN) -> str:
     """The text on one line, at most `limit` characters: the API server silently drops a warning with a control character."""
-    line = text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: limit + 1])
+    text = text[: limit + 1]  # first: whoever sends megabytes must not have them read again for every message
+    line = text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -86,10 +86,10 @@ def _bounded(lines: list[str], most: int, size: int) -> list[str]:
 
 
 def advice(subject: Subject, decision: Decision) -> list[str]:
-    """What whoever applies a workload is warned of: all that its pods will be refused for, then what they will be warned of.
+    """What whoever applies a workload is warned of: all that its pods would be refused for, then what they would be warned of.
     A refusal is not cut to the length of a warning: it is all that there is to read, until the pods are missing."""
     reasons = [shown(rejection(finding), _ADVICE_LENGTH) for finding in decision.rejections]
-    head = [f"the pods of this {subject.kind} will be refused ({_count(reasons)}):"] if reasons else []
+    head = [f"the pods of this {subject.kind} would be refused ({_count(reasons)}):"] if reasons else []
     lines = head + reasons + warnings(decision)
     return _bounded(lines, len(lines), WARNINGS_LENGTH)
 
@@ -142,11 +142,11 @@ def _value(value: Any) -> str:
 
 
 def record(reviewed: Sequence[Reviewed]) -> dict[str, Any] | list[dict[str, Any]]:
-    """The decisions about a manifest as plain JSON, each with its kind, name and path: one object for a manifest of one pod or
-    workload, a list for a List and for several documents."""
+    """The decisions about a manifest as plain JSON, each with its document, kind, name and path: one object for a manifest of
+    one pod or workload, a list for a List and for several documents."""
     found = [
-        {"kind": subject.kind, "name": subject.name, "path": dotted(subject.at)} | as_json(decision)
-        for each in reviewed
+        {"document": number, "kind": subject.kind, "name": subject.name, "path": dotted(subject.at)} | as_json(decision)
+        for number, each in enumerate(reviewed, 1)
         for subject, decision in zip(each.subjects, each.decisions, strict=True)
     ]
     is_one = len(reviewed) == 1 and "items" not in reviewed[0].subjects[0].at

@@ -6,7 +6,6 @@ the rules need none of the API server's defaults, since a missing request is to 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Final
 
 from webhook.edits import Draft, Set
@@ -16,7 +15,7 @@ from webhook.pod import Pod, parse_pod
 from webhook.quantity import json_type
 from webhook.review import Decision, Finding, review
 from webhook.settings import Settings
-from webhook.shape import Malformed
+from webhook.shape import CONTAINERS, Malformed
 
 WORKLOADS: Final[Mapping[str, str]] = {
     "Deployment": "apps/v1",
@@ -27,7 +26,6 @@ WORKLOADS: Final[Mapping[str, str]] = {
     "CronJob": "batch/v1",
 }
 KINDS: Final = ("Pod", *WORKLOADS)
-SUBJECTS: Final = 1_000  # in one List: whoever asks about them all must not keep admission waiting
 _LISTS: Final = ("List", *(f"{kind}List" for kind in KINDS))
 _OWN: Final[Path] = ("metadata", "annotations", ANNOTATION)
 
@@ -56,27 +54,24 @@ class Subject:
 def subjects(given: object, root: Path = ()) -> list[Subject]:
     """Every pod and template in an object; none for kinds that make no pods. Malformed, with the path below `root`, for one
     whose fields the rules could not read."""
-    found = list(islice(_subjects(given, (), root), SUBJECTS + 1))
-    if len(found) > SUBJECTS:
-        raise Malformed((*root, "items"), f"more than {SUBJECTS} pods and workloads in one List")
-    return found
+    return list(_subjects(given, (), root))
 
 
 def _subjects(given: object, at: Path, root: Path) -> Iterator[Subject]:
     if not isinstance(given, Mapping):
         raise Malformed((*root, *at), f"an object is expected, not {json_type(given)}")
-    kind, version = given.get("kind", "Pod"), given.get("apiVersion")
+    kind, version = given.get("kind", "Pod"), given.get("apiVersion") or "v1"
     if not isinstance(kind, str):
         raise Malformed((*root, *at, "kind"), f"a string is expected, not {json_type(kind)}")
-    if kind in _LISTS and not at:
-        items = given.get("items")
+    if kind in _LISTS and not at and version in ("v1", "apps/v1", "batch/v1"):
+        items = given.get("items") or []
         if not isinstance(items, list):
             raise Malformed((*root, "items"), f"a list is expected, not {json_type(items)}")
         for index, item in enumerate(items):
             yield from _subjects(item, ("items", index), root)
-    elif kind == "Pod":
+    elif kind == "Pod" and version == "v1":  # of another group it may be anything, as may the others
         yield Subject(kind, _name(given, at), at, parse_pod(given, (*root, *at)), is_misplaced=False)
-    elif kind in WORKLOADS and version in (None, WORKLOADS[kind]):  # a kind of the same name may be anything
+    elif kind in WORKLOADS and given.get("apiVersion") in (None, WORKLOADS[kind]):
         path = (*at, *_template(kind))
         pod = parse_pod(_member(given, _template(kind), (*root, *at)), (*root, *path))
         metadata = given.get("metadata")
@@ -129,12 +124,16 @@ class Reviewed:
         return rewritten(self.given, self.decisions)
 
 
-def review_all(documents: Iterable[Any], settings: Settings) -> list[Reviewed]:
+def review_all(documents: Sequence[Any], settings: Settings) -> list[Reviewed]:
     """Every object of a manifest, reviewed; Malformed when none of them is, or makes, a pod."""
-    reviewed = []
-    for given in documents:
-        found = subjects(given)
-        reviewed.append(Reviewed(given, found, [subject.decide(settings) for subject in found]))
-    if not any(each.subjects for each in reviewed):
-        raise Malformed((), f"nothing here is or makes a pod; what can be read is {', '.join(KINDS)} and List")
-    return reviewed
+    found = [subjects(given, () if len(documents) == 1 else (f"document {n}",)) for n, given in enumerate(documents, 1)]
+    if not any(found):
+        raise Malformed((), f"there is no pod or workload here that can be read; those are {', '.join(KINDS)} and List")
+    containers = sum(len(subject.pod.containers) for each in found for subject in each)
+    if containers > CONTAINERS:
+        # a few lines of YAML can ask for thousands, and whoever asks must not keep admission waiting
+        raise Malformed((), f"{containers} containers; no more than {CONTAINERS} are reviewed at once")
+    return [
+        Reviewed(given, each, [subject.decide(settings) for subject in each])
+        for given, each in zip(documents, found, strict=True)
+    ]

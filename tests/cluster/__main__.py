@@ -2,6 +2,8 @@
 
 import signal
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.cluster.binaries import AssetsError, BuildError, GoUnavailableError
 from tests.cluster.cluster import Cluster
@@ -12,7 +14,11 @@ from tests.cluster.webhook import Webhook
 def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
     try:
-        with Cluster() as cluster, Webhook(cluster.directory) as webhook:
+        with (
+            Cluster() as cluster,
+            TemporaryDirectory(prefix="dpdk-webhook-") as directory,
+            Webhook(Path(directory)) as webhook,
+        ):
             cluster.register(webhook.url, webhook.ca_pem)
             kubectl = cluster.programs / "kubectl"
             print(f"kube-apiserver with the webhook registered; the webhook's log is {webhook.log}")

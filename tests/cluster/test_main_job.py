@@ -187,6 +187,21 @@ def test_the_promise_can_not_be_made_for_a_pod_that_exists(cluster: Cluster, nam
     assert stored["metadata"]["annotations"] == {"dpdk": "false"}
 
 
+def test_nor_through_the_status_which_takes_annotations_too(cluster: Cluster, namespace: str) -> None:
+    cluster.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(manifest("plain", dpdk="false")))
+    path = f"/api/v1/namespaces/{namespace}/pods/plain/status"
+
+    def patch(body: dict[str, Any]) -> int:
+        return cluster.api("PATCH", path, body, content_type="application/merge-patch+json").status
+
+    before = calls(cluster)
+    assert patch({"status": {"message": "a kubelet says so"}}) == 200
+    assert calls(cluster) == before
+    assert patch({"metadata": {"annotations": {"dpdk": "true"}}}) == 422
+    [stored] = pods(cluster, namespace)
+    assert stored["metadata"]["annotations"] == {"dpdk": "false"}
+
+
 def resize(cluster: Cluster, namespace: str, cpu: str) -> tuple[int, str]:
     """The API server's answer to a change of the resources in place: HTTP status and message."""
     resources = {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}

@@ -102,7 +102,7 @@ def refused(webhook: str, *reasons: str) -> list[str]:
     head = f'The request is invalid: error when creating "STDIN": admission webhook "{webhook}" denied the request: '
     verdict = "this pod can't run DPDK as it is"
     if webhook == VALIDATING:
-        verdict = "another webhook changed this pod after dpdk-webhook had seen it, and now it can't run DPDK"
+        verdict = "another webhook changed this pod after dpdk-webhook's turn, and now it can't run DPDK"
     return [f"{head}{verdict} ({count}):", *reasons]
 
 

@@ -66,7 +66,7 @@ def told(cluster: Cluster, namespace: str, given: dict[str, Any], command: str =
 def test_the_author_of_a_workload_reads_what_its_pods_will_be_refused_for(cluster: Cluster, namespace: str, kind: str) -> None:
     place = "spec.jobTemplate.spec.template" if kind == "CronJob" else "spec.template"
     assert told(cluster, namespace, workload(kind, REFUSED)) == [
-        f"Warning: the pods of this {kind} will be refused (1 reason):",
+        f"Warning: the pods of this {kind} would be refused (1 reason):",
         f"Warning: host_users: user namespace ({place}.spec.hostUsers): {REASON}",
     ]
 
@@ -77,6 +77,15 @@ def test_an_annotation_in_the_wrong_place_is_named(cluster: Cluster, namespace: 
     plain = {**TEMPLATE, "metadata": {"labels": {"app": "fwd"}}}
     assert told(cluster, namespace, workload(kind, plain, annotations={"dpdk": "true"})) == [
         f"Warning: opt_in: not opted in: annotate {place}, which its pods are made from, and not the {kind} itself"
+    ]
+
+
+def test_an_annotation_that_is_put_in_the_wrong_place_later_is_named_as_well(cluster: Cluster, namespace: str) -> None:
+    plain = {**TEMPLATE, "metadata": {"labels": {"app": "fwd"}}}
+    assert told(cluster, namespace, workload("Deployment", plain)) == []
+    annotated = cluster.kubectl("annotate", "-n", namespace, "deployment", "fwd", "dpdk=true")
+    assert annotated.stderr.splitlines() == [
+        "Warning: opt_in: not opted in: annotate spec.template, which its pods are made from, and not the Deployment itself"
     ]
 
 

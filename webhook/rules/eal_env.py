@@ -31,7 +31,7 @@ class _Choice:
     container: Container
     name: str
     mount: Mount
-    mounts: list[Mount]  # every hugepage mount of the container: --huge-dir may name any of them
+    paths: frozenset[str]  # of every hugepage mount of the container: --huge-dir may name any of them
     several: Warn | None  # due once --huge-dir is written for an author who named none of its sizes
     entries: list[tuple[int, Mapping[str, Any]]]  # the variable, wherever it stands in env
     line: CommandLine
@@ -50,7 +50,7 @@ class _Choice:
         return Value(entry.get("value") or "", Variables(self.container.env[:index], self.name))
 
     def is_mount(self, directory: str) -> bool:
-        return directory.rstrip("/") in {mount.path.rstrip("/") for mount in self.mounts}
+        return directory.rstrip("/") in self.paths
 
 
 def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
@@ -79,7 +79,8 @@ def _choose(container: Container, name: str, planned: Plan, wanted: PageSize | N
     several = Warn(container.at("volumeMounts"), "several page sizes", detail) if len(sizes) > 1 and size != wanted else None
     entries = [(index, entry) for index, entry in enumerate(container.env) if entry.get("name") == name]
     line = command_line(container.command_line, Variables(container.env, name))
-    return _Choice(container, name, mount, mounts, several, entries, line)
+    paths = frozenset(mount.path.rstrip("/") for mount in mounts)
+    return _Choice(container, name, mount, paths, several, entries, line)
 
 
 def _command_line(choice: _Choice) -> Iterator[Edit]:

@@ -2,8 +2,9 @@
 
 Reads:        containers[*].resources, containers[*].volumeMounts, spec.volumes, dpdk/hugepages-<size>, dpdk/huge-dir
 Writes:       resources.requests and resources.limits (hugepages-<size>), volumes (appended), volumeMounts (appended)
-Rejects when: no amount is known, request and limit differ, the amount is not whole pages, no node advertises the page size or
-              that many, a hugepage volume fits nothing that is requested, its mount is read-only, or the mount path is taken
+Rejects when: no amount is known, request and limit differ, the amount is not whole pages, no node advertises the page size,
+              there are more sizes than any node has, a hugepage volume fits nothing that is requested, its mount is read-only,
+              or the mount path is taken
 Why:          without request, volume and mount EAL finds no hugepages or the pod stays in FailedMount
               (Kubernetes: Manage HugePages)
 """

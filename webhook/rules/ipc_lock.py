@@ -17,7 +17,9 @@ from webhook.settings import Settings
 def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
     if settings.pod_security != "privileged" and pod.dpdk_containers:
         # never worked around: the author, who may not have written the capability, is told who will refuse it
-        detail = "baseline and restricted refuse IPC_LOCK; the namespace must enforce privileged"
+        is_privileged = all(container.security_context.get("privileged") for container in pod.dpdk_containers)
+        what = "privileged containers" if is_privileged else "IPC_LOCK"
+        detail = f"baseline and restricted refuse {what}; the namespace must enforce privileged"
         yield Warn(("metadata", "namespace"), "Pod Security", detail)
     for container in pod.dpdk_containers:
         if container.security_context.get("privileged"):

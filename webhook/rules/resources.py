@@ -20,6 +20,7 @@ LIMIT_RANGER = "kubernetes.io/limit-ranger"  # what the LimitRanger plugin write
 _EQUAL = "exclusive CPUs need requests equal to limits in every container"
 _DEFAULT = "exclusive CPUs need it in every container; this site's default"
 _WHOLE = "a polling core cannot be shared; rounded up to whole CPUs"
+_EVERYWHERE = "whole CPUs are wanted for every container; rounded up"
 
 
 def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
@@ -64,13 +65,17 @@ def _cpu(container: Container, is_dpdk: bool, everywhere: bool, settings: Settin
     if is_dpdk or everywhere:
         whole = target.round_up(settings.cpu_step)
         if whole != target and given is not None:
-            why = _WHOLE if settings.cpu_step == 1 else f"{_WHOLE}, in steps of {settings.cpu_step}"
+            why = _WHOLE if is_dpdk else _EVERYWHERE
+            if settings.cpu_step > 1:
+                why += f", in steps of {settings.cpu_step}"
         target = whole
     if target.millis > settings.max_cpu * 1000:
         yield Reject(path, "too many CPUs", f"{target} is above this site's max_cpu {settings.max_cpu}; write fewer")
         return
     if given is None:
-        advice = ", and testpmd for one needs 2; write how many" if is_dpdk else "; write what it needs"
+        advice = "; write how many it needs" if is_dpdk else "; write what it needs"
+        if is_dpdk and target.millis == 1000:
+            advice = ", and testpmd for one needs 2; write how many"
         yield Warn(path, "no cpu", f"it gets {target}{advice}")
     elif target.is_whole and not (is_dpdk or everywhere):
         takes = "1 exclusive CPU" if target.millis == 1000 else f"{target} exclusive CPUs"

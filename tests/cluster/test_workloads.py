@@ -10,6 +10,7 @@ import pytest
 from tests.cluster.cluster import Cluster
 from tests.cluster.tied import until
 from tests.cluster.webhook import Webhook
+from tests.minimal import tweaked
 from tests.oracle import violations
 from tests.test_workload import made
 from webhook.settings import Settings
@@ -29,8 +30,7 @@ TEMPLATE: dict[str, Any] = {
         ],
     },
 }
-REFUSED = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "hostUsers": False}}
-REASON = "IPC_LOCK is not effective in a user namespace; remove hostUsers: false"
+REFUSED = tweaked(TEMPLATE, {"spec.containers.0.securityContext": {"capabilities": {"drop": ["IPC_LOCK"]}}})
 
 
 @pytest.fixture
@@ -42,18 +42,15 @@ def namespace(cluster: Cluster, webhook: Webhook) -> Iterator[str]:
 def workload(kind: str, template: dict[str, Any], **metadata: Any) -> dict[str, Any]:
     """A workload that Kubernetes takes."""
     given = made(kind, template, **metadata)
-    spec = given["spec"]
-    if kind in ("Job", "CronJob"):
-        del (spec if kind == "Job" else spec["jobTemplate"]["spec"])["template"]["metadata"]["labels"]
-        inner = (spec if kind == "Job" else spec["jobTemplate"]["spec"])["template"]["spec"]
-        inner["restartPolicy"] = "Never"
-    if "selector" in spec:
-        if kind == "Job":
-            del spec["selector"]
-        else:
-            spec["selector"] = {"matchLabels": {"app": "fwd"}}
+    job = given["spec"]["jobTemplate"]["spec"] if kind == "CronJob" else given["spec"]
+    if kind in ("Job", "CronJob"):  # which select their pods by labels of their own
+        job.pop("selector", None)
+        del job["template"]["metadata"]["labels"]
+        job["template"]["spec"]["restartPolicy"] = "Never"
+    else:
+        given["spec"]["selector"] = {"matchLabels": {"app": "fwd"}}
     if kind == "StatefulSet":
-        spec["serviceName"] = "fwd"
+        given["spec"]["serviceName"] = "fwd"
     return given
 
 
@@ -67,7 +64,8 @@ def test_the_author_of_a_workload_reads_what_its_pods_will_be_refused_for(cluste
     place = "spec.jobTemplate.spec.template" if kind == "CronJob" else "spec.template"
     assert told(cluster, namespace, workload(kind, REFUSED)) == [
         f"Warning: the pods of this {kind} would be refused (1 reason):",
-        f"Warning: host_users: user namespace ({place}.spec.hostUsers): {REASON}",
+        "Warning: ipc_lock: IPC_LOCK dropped (container app, "
+        f"{place}.spec.containers[0].securityContext.capabilities.drop[0]): drop beats add; remove it there",
     ]
 
 

@@ -87,12 +87,14 @@ def container_name(raw: Mapping[str, Any], path: Path) -> str:
 
 
 class Pod:
-    """The view. `raw` must have passed `parse_pod`, or be a draft of a pod that did."""
+    """The view. `raw` must have passed `parse_pod`, or be a draft of a pod that did, whose `options` are known then: no rule
+    writes annotations."""
 
-    def __init__(self, raw: Mapping[str, Any]) -> None:
+    def __init__(self, raw: Mapping[str, Any], options: Options | None = None) -> None:
         self.raw = raw
         self.spec: Mapping[str, Any] = raw["spec"]
         self.annotations: Mapping[str, str] = (raw.get("metadata") or _NONE).get("annotations") or _NONE
+        self._options = options
 
     @property
     def is_annotated(self) -> bool:
@@ -107,7 +109,7 @@ class Pod:
     @cached_property
     def options(self) -> Options:
         """What the dpdk/… annotations ask for."""
-        return read_options(self.annotations)
+        return read_options(self.annotations) if self._options is None else self._options
 
     @cached_property
     def containers(self) -> tuple[Container, ...]:

@@ -84,7 +84,7 @@ def review(pod: Pod, settings: Settings, rules: Sequence[Rule] = RULES, *, at: P
                     value = None if isinstance(edit, Remove) else edit.value
                     changes.append(Change(rule.id, container, operation, value, edit.why))
         if len(changes) > changed:
-            view = Pod(draft.pod)
+            view = Pod(draft.pod, view.options)
     return Decision(is_promised, tuple(changes), tuple(rejections), tuple(warnings), draft.pod, at)
 
 

@@ -59,5 +59,5 @@ def _rule(module: ModuleType) -> Rule:
 OPT_IN: Final = _rule(opt_in)
 RULES: Final = tuple(
     _rule(module)
-    for module in (options, windows, host_users, pod_resources, resources, hugepages, ipc_lock, eal_env, exec_probes)
+    for module in (options, windows, host_users, pod_resources, exec_probes, resources, hugepages, ipc_lock, eal_env)
 )

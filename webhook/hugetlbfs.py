@@ -130,49 +130,56 @@ class _Planner:
 
     def decide_mounts(self) -> None:
         for container in self.pod.dpdk_containers:
-            self._check_writable(container)
+            refused = self._check_mounts(container)
             for page in sorted(self.pages[container.path], key=lambda page: page.size):
                 names = self.fitting[page.size]
                 mounted = [(index, mount) for index, mount in enumerate(container.mounts) if (mount.get("name") or "") in names]
                 if mounted:
-                    self._keep(container, page.size, mounted)
+                    self._keep(container, page.size, mounted, refused)
                 else:
                     self._add(container, page.size)
 
-    def _check_writable(self, container: Container) -> None:
-        """Of any size, its own or not: what a DPDK container mounts of hugepages, EAL may take."""
-        for index, mount in enumerate(container.mounts):
-            if mount.get("readOnly") and (mount.get("name") or "") in self.hugepage_volumes:
-                detail = f"EAL creates files in {shown(mount.get('mountPath') or '')}; remove readOnly"
-                path = container.at("volumeMounts", index, "readOnly")
-                self.plan.problems.append(Reject(path, "hugepages mounted read-only", detail))
-
-    def _keep(self, container: Container, size: PageSize, mounted: list[tuple[int, Mapping[str, Any]]]) -> None:
+    def _check_mounts(self, container: Container) -> set[int]:
+        """Of any size, its own or not: what a DPDK container mounts of hugepages, EAL may take. The places of those refused."""
+        refused: set[int] = set()
         places: dict[str, list[int]] = defaultdict(list)
         for index, mount in enumerate(container.mounts):
             places[_normal(mount.get("mountPath") or "")].append(index)
-        for index, mount in mounted:
+        for index, mount in enumerate(container.mounts):
+            if (mount.get("name") or "") not in self.hugepage_volumes:
+                continue
+            if mount.get("readOnly"):
+                detail = f"EAL creates files in {shown(mount.get('mountPath') or '')}; remove readOnly"
+                path = container.at("volumeMounts", index, "readOnly")
+                self.plan.problems.append(Reject(path, "hugepages mounted read-only", detail))
+                refused.add(index)
             # of the first two one is another: thousands in one place must not be compared with each other
             others = [other for other in places[_normal(mount.get("mountPath") or "")][:2] if other != index]
-            self._keep_one(container, size, mount, container.at("volumeMounts", index), others)
+            if others:
+                other = shown(container.mounts[others[0]].get("name") or "", 63)
+                detail = f"volume {other} is mounted there as well; mount one of them elsewhere"
+                path = container.at("volumeMounts", index, "mountPath")
+                self.plan.problems.append(Reject(path, "mount path taken", detail))
+                refused.add(index)
+        return refused
+
+    def _keep(
+        self, container: Container, size: PageSize, mounted: list[tuple[int, Mapping[str, Any]]], refused: set[int]
+    ) -> None:
+        for index, mount in mounted:
+            if index not in refused:
+                self._keep_one(container, size, mount, container.at("volumeMounts", index))
         if self.pod.options.huge_dir and mounted[0][1].get("mountPath") not in (self.base, f"{self.base}-{size}"):
             detail = "dpdk/huge-dir: hugepages are mounted already, and that mount stands"
             self.plan.notes.append(Warn(container.at("volumeMounts", mounted[0][0]), "option not used", detail))
 
-    def _keep_one(self, container: Container, size: PageSize, mount: Mapping[str, Any], path: Path, others: list[int]) -> None:
+    def _keep_one(self, container: Container, size: PageSize, mount: Mapping[str, Any], path: Path) -> None:
         name, directory = mount.get("name") or "", mount.get("mountPath") or ""
         # a trailing slash is the only oddity that EAL overlooks
         unusable = mount_path_problem(directory.rstrip("/") or directory)
-        if mount.get("readOnly"):
-            return
         if unusable:
             detail = f"'{shown(directory)}' {unusable}; write a path such as /dev/hugepages"
             self.plan.problems.append(Reject((*path, "mountPath"), "mount path that EAL can't use", detail))
-            return
-        if others:
-            other = shown(container.mounts[others[0]].get("name") or "", 63)
-            detail = f"volume {other} is mounted there as well; mount one of them elsewhere"
-            self.plan.problems.append(Reject((*path, "mountPath"), "mount path taken", detail))
             return
         self.plan.mounts[container.path].append(Mount(container, size, directory, name, is_mounted=True, has_volume=True))
         for field in ("subPath", "subPathExpr"):

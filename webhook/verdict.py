@@ -1,0 +1,40 @@
+"""What became of a review, for those who count and log it: no pod is in here."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Outcome: TypeAlias = Literal["changed", "unchanged", "refused", "ignored"]
+Counts: TypeAlias = tuple[tuple[str, int], ...]  # (rule, how many), in the order in which the rules were asked
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asked for what; a string that the review does not have is empty."""
+
+    uid: str
+    operation: str
+    namespace: str
+    name: str  # or generateName
+    dry_run: bool
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a review was answered. `ignored`: it made no promise, or there was nothing to judge."""
+
+    outcome: Outcome
+    operations: int = 0  # of the patch
+    edits: Counts = ()
+    rejections: Counts = ()
+    warnings: Counts = ()
+
+    @property
+    def allowed(self) -> bool:
+        """Nothing stood against it."""
+        return self.outcome != "refused"
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Every rule that said something."""
+        return tuple(dict.fromkeys(rule for counts in (self.edits, self.rejections, self.warnings) for rule, _ in counts))

@@ -1,4 +1,4 @@
-"""Load on one URL over kept-alive TLS connections: by wrk where it is installed, otherwise by a client of ours."""
+"""Load on one URL over kept-alive connections: by wrk where it is installed, otherwise by a client of ours."""
 
 import asyncio
 import json
@@ -6,8 +6,9 @@ import shutil
 import ssl
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from statistics import quantiles
 from tempfile import TemporaryDirectory
@@ -16,13 +17,27 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-# wrk counts an answer above 399 as an error of its status
+from bench.review import DIGITS, Reviews
+
+# wrk counts an answer above 399 as an error of its status. A request is joined from pieces, since wrk shares the machine with
+# what it measures: two looked-up halves make the ten digits.
 _SCRIPT = """\
-wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-local file = io.open("{body}", "rb")
-wrk.body = file:read("*a")
-file:close()
+local half = {{[0] = ""}}
+for length = 1, 5 do
+  local longer = {{}}
+  for number = 0, {base} ^ length - 1 do
+    local digit = number % {base}
+    longer[number] = half[(number - digit) / {base}] .. string.sub("{digits}", digit + 1, digit + 1)
+  end
+  half = longer
+end
+local number = {first}
+request = function()
+  local five = half[number % {base} ^ 5]
+  local ten = half[math.floor(number / {base} ^ 5) % {base} ^ 5] .. five
+  number = number + 1
+  return {request}
+end
 done = function(summary, latency)
   local errors = summary.errors
   local failed = errors.status + errors.connect + errors.read + errors.write + errors.timeout
@@ -43,7 +58,8 @@ class Load:
     p99: float
 
 
-Generator: TypeAlias = Callable[[str, bytes, int, float, ssl.SSLContext], Load]
+# (URL, what to ask, number of the first of them, connections, seconds, what certificates to trust)
+Generator: TypeAlias = Callable[[str, Reviews, int, int, float, ssl.SSLContext], Load]
 
 
 def generator() -> tuple[str, Generator]:
@@ -55,30 +71,47 @@ def generator() -> tuple[str, Generator]:
     return version, wrk
 
 
-def wrk(url: str, body: bytes, connections: int, seconds: float, trust: ssl.SSLContext) -> Load:
+def wrk(url: str, reviews: Reviews, first: int, connections: int, seconds: float, trust: ssl.SSLContext) -> Load:
     """One round by wrk, in one thread; it takes whole seconds and verifies no certificate."""
     with TemporaryDirectory(prefix="dpdk-webhook-bench-") as directory:
-        review, script = Path(directory, "review.json"), Path(directory, "post.lua")
-        review.write_bytes(body)
-        script.write_text(_SCRIPT.format(body=review))
+        script = Path(directory, "post.lua")
+        script.write_text(_script(url, reviews, first))
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "-s", str(script), url]
         result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30)
     return Load(**json.loads(result.stdout.splitlines()[-1]))
 
 
-def own(url: str, body: bytes, connections: int, seconds: float, trust: ssl.SSLContext) -> Load:
+def _script(url: str, reviews: Reviews, first: int) -> str:
+    pieces = [_head(url, reviews) + reviews.pieces[0], *reviews.pieces[1:]]
+    drawn = ["ten" if slot == 10 else "five" for slot in reviews.slots]
+    # the quotes and escapes of JSON are Lua's too
+    written = [json.dumps(piece.decode("ascii")) for piece in pieces]
+    joined = "\n    .. ".join([part for pair in zip(written, drawn, strict=False) for part in pair] + written[len(drawn) :])
+    return _SCRIPT.format(base=len(DIGITS), digits=DIGITS, first=first, request=joined)
+
+
+def _head(url: str, reviews: Reviews) -> bytes:
+    target = urlsplit(url)
+    path = f"{target.path or '/'}{'?' if target.query else ''}{target.query}"
+    lines = [f"POST {path} HTTP/1.1", f"Host: {target.netloc}", "Content-Type: application/json"]
+    return "\r\n".join([*lines, f"Content-Length: {len(reviews)}", "\r\n"]).encode()
+
+
+def own(url: str, reviews: Reviews, first: int, connections: int, seconds: float, trust: ssl.SSLContext) -> Load:
     """One round by coroutines of this process, one for each connection."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_round(url, body, connections, seconds, trust))
+        return runner.run(_round(url, reviews, first, connections, seconds, trust))
 
 
-async def _round(url: str, body: bytes, connections: int, seconds: float, trust: ssl.SSLContext) -> Load:
+async def _round(url: str, reviews: Reviews, first: int, connections: int, seconds: float, trust: ssl.SSLContext) -> Load:
     target = urlsplit(url)
-    head = f"POST {target.path} HTTP/1.1\r\nHost: {target.netloc}\r\nContent-Length: {len(body)}\r\n\r\n"
-    opened = [await asyncio.open_connection(target.hostname, target.port, ssl=trust) for _ in range(connections)]
+    context = trust if target.scheme == "https" else None
+    port = target.port or (443 if context else 80)
+    head = _head(url, reviews)
+    requests = (head + reviews.numbered(number) for number in count(first))
+    opened = [await asyncio.open_connection(target.hostname, port, ssl=context) for _ in range(connections)]
     began = time.perf_counter()
-    sending = [_send(*streams, head.encode() + body, began + seconds) for streams in opened]
-    rounds = await asyncio.gather(*sending)
+    rounds = await asyncio.gather(*(_send(*streams, requests, began + seconds) for streams in opened))
     took = time.perf_counter() - began
     for _, writer in opened:
         writer.close()
@@ -89,19 +122,18 @@ async def _round(url: str, body: bytes, connections: int, seconds: float, trust:
 
 
 async def _send(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes, deadline: float
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: Iterator[bytes], deadline: float
 ) -> tuple[list[float], int]:
     """(the latencies of all requests in seconds, how many were not answered with 2xx)"""
     latencies: list[float] = []
     failed = 0
-    sent = time.perf_counter()
-    while sent < deadline:
+    while time.perf_counter() < deadline:
+        request = next(requests)
+        sent = time.perf_counter()
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
         await reader.readexactly(int(length))
         failed += not head.startswith(b"HTTP/1.1 2")
-        answered = time.perf_counter()
-        latencies.append(answered - sent)
-        sent = answered
+        latencies.append(time.perf_counter() - sent)
     return latencies, failed

@@ -1,12 +1,16 @@
-"""Write the generated parts of README.md and docs/ anew: rules, settings, figures, the contract (`make docs`)."""
+"""Write the generated parts of README.md and docs/ anew: rules, settings, figures, plots, the contract (`make docs`)."""
 
 import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from bench.goals import MET, goals
+from bench.plots import plots
+from bench.sections import SECTIONS
 from scripts import contract
 from webhook.rules import OPT_IN, RULES
 from webhook.settings import PREFIX, Settings
@@ -16,6 +20,7 @@ README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 CONTRACT = ROOT / "docs" / "contract.md"
 RESULTS = ROOT / "bench" / "results.json"
+PLOTTED = ROOT / "docs" / "plots"
 
 
 def rules_table() -> str:
@@ -43,40 +48,61 @@ def _cell(text: str) -> str:
     return "`".join(part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(parts))
 
 
+def results() -> dict[str, Any]:
+    """What `make bench` wrote last."""
+    read: dict[str, Any] = json.loads(RESULTS.read_text())
+    return read
+
+
 def bench_table() -> str:
-    """A row for each number of connections, from the last `make bench`."""
-    results = json.loads(RESULTS.read_text())
-    machine, load = results["machine"], results["load"]
-    rows = [
-        f"| {connections} | {figures['rps']:,} | {figures['p50_ms']:.2f} | {figures['p99_ms']:.2f} "
-        f"| {figures['mutate_cpu_us']:.0f} | {figures['floor_cpu_us']:.0f} | {figures['ratio']:.1f} |"
-        for connections, figures in results["connections"].items()
-    ]
+    """A row for each number of connections."""
+    measured = results()
+    rows = []
+    for connections, row in measured["connections"].items():
+        known, new = (f"{row[f'mutate_{pod}_cpu_us']:.0f} ({row[f'{pod}_ratio']:.1f} ×)" for pod in ("known", "new"))
+        asked = f"{row['rps']:,} | {row['p50_ms']:.2f} | {row['p99_ms']:.2f}"
+        rows.append(f"| {connections} | {asked} | {row['floor_cpu_us']:.0f} | {known} | {new} |")
     note = (
-        f"`/mutate`, a review of {load['review_bytes']:,} bytes with three containers, TLS, {machine['cores']} cores "
-        f"({machine['cpu']}), Python {results['versions']['python']}, load by {load['generator']} on the same machine."
+        f"`/mutate`, reviews of {measured['load']['review_bytes']['new']:,} bytes with three containers, TLS; load by "
+        f"{measured['load']['generator']} on the same machine. {_measured('load')}"
     )
-    head = "| connections | requests/s | p50 ms | p99 ms | CPU µs a request | floor, CPU µs | ratio |"
+    head = "| connections | requests/s | p50 ms | p99 ms | floor, CPU µs a request | pods seen before | new pods |"
     return "\n".join([note, "", head, "| --- | --- | --- | --- | --- | --- | --- |", *rows])
 
 
-def linear_table() -> str:
-    """A row for each thing that a review can have much of, from the last `make bench`."""
-    results = json.loads(RESULTS.read_text())
-    rows = []
-    for name, figures in results["linear"].items():
-        times = [microseconds / kilobytes for microseconds, kilobytes in zip(figures["us"], figures["kb"], strict=True)]
-        per = f"{times[-3]:,.1f} | {times[-1]:,.1f} | {figures['ratio']:.2f}"
-        rows.append(f"| {name} | {figures['kb'][-1]:,.0f} | {figures['us'][-1] / 1000:,.0f} | {per} |")
-    note = f"{results['machine']['cpu']}, Python {results['versions']['python']}."
-    head = "| much of | kB | ms | µs a kB at a sixteenth | µs a kB | ratio |"
-    return "\n".join([note, "", head, "| --- | --- | --- | --- | --- | --- |", *rows])
+def section(name: str) -> str:
+    """One section as the bench prints it."""
+    if name not in results()["ran"]:
+        return f'Not measured yet: `make bench ARGS="--only {name}"`.'
+    return "\n".join([_measured(name), "", "```text", SECTIONS[name].table(results()), "```"])
+
+
+def _measured(name: str) -> str:
+    ran = results()["ran"][name]
+    machine = f"{ran['machine']['cores']} cores ({ran['machine']['cpu']})"
+    return f"Measured on {ran['date']}: {machine}, Linux {ran['machine']['kernel']}, Python {ran['versions']['python']}."
+
+
+def goals_table() -> str:
+    """A row a goal."""
+    rows = [f"| {goal.what} | {goal.seen:g} {goal.unit} | ≤ {goal.most:g} | {MET[goal.is_met]} |" for goal in goals(results())]
+    return "\n".join(["| what | measured | goal | |", "| --- | --- | --- | --- |", *rows])
+
+
+def method() -> str:
+    """With what it was measured: a line for all sections that have that in common."""
+    sections: dict[str, list[str]] = {}
+    for name, ran in results()["ran"].items():
+        versions = ", ".join(f"{package} {version}" for package, version in ran["versions"].items())
+        rounds = f"{ran['rounds']} round{'s' if ran['rounds'] > 1 else ''} of {ran['seconds']:g} s"
+        sections.setdefault(f"{ran['date']}, {rounds}; {ran['machine']['openssl']}, {versions}", []).append(name)
+    return "\n".join(f"- {', '.join(names)}: {what}" for what, names in sections.items())
 
 
 Parts: TypeAlias = Mapping[str, Callable[[], str]]
 PARTS: Final[Mapping[Path, Parts]] = {
     README: {"rules": rules_table, "settings": settings_table, "bench": bench_table},
-    PERFORMANCE: {"linear": linear_table},
+    PERFORMANCE: {"goals": goals_table, "method": method} | {name: partial(section, name) for name in SECTIONS},
     CONTRACT: {"rows": contract.rows},
 }
 
@@ -100,6 +126,9 @@ def main() -> int:
     """Write the files."""
     for file in PARTS:
         file.write_text(generate(file.read_text(), file))
+    PLOTTED.mkdir(exist_ok=True)
+    for name, plot in plots(results()).items():
+        (PLOTTED / name).write_text(plot)
     return 0
 
 

@@ -92,9 +92,11 @@ def running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m module…` from the moment at which a GET of `ready` answers 200; it is ended on the way out.
 
-    `log` takes what it writes (without: it writes where we do). StartError when it ends early or is not ready in 20 s.
+    `log` takes what it writes (without: our stderr, so that it never stands among what we print). StartError when it ends early
+    or is not ready in 20 s.
     """
-    child = subprocess.Popen([sys.executable, "-m", *module], env=dict(environment), stdout=log, stderr=log)
+    output = log or sys.stderr
+    child = subprocess.Popen([sys.executable, "-m", *module], env=dict(environment), stdout=output, stderr=output)
     try:
         _wait(child, ready, trust)
         yield child

@@ -14,8 +14,10 @@ from tests.oracle.changes import differences
 from tests.oracle.pod import is_promised
 from tests.strategies import Case
 from webhook import admission
+from webhook.envelope import glance
+from webhook.memo import Memo
 from webhook.pod import parse_pod
-from webhook.report import warnings
+from webhook.report import changes, warnings
 from webhook.review import Decision, review
 from webhook.settings import Settings
 
@@ -47,11 +49,12 @@ class Reviewed:
         """The pod as it would be."""
         return dict(self.decision.pod)
 
-    def answered(self, pod: Any, operation: str, decide: Callable[[admission.Request, Settings], bytes]) -> Any:
+    def answered(self, pod: Any, operation: str, decide: Callable[[admission.Request, Settings], admission.Answer]) -> Any:
         """The response of /mutate or /validate, from bytes to bytes."""
         asked = admission_review(pod)
         asked["request"] |= {"operation": operation, "oldObject": None if operation == "CREATE" else self.case.pod}
-        answer = orjson.loads(decide(admission.parse(orjson.dumps(asked)), self.case.settings))
+        request = admission.parse(orjson.dumps(asked))
+        answer = orjson.loads(decide(request, self.case.settings).review(request.asked.uid))
         response = answer.pop("response")
         return response if (answer, response.pop("uid")) == (_ALWAYS, asked["request"]["uid"]) else None
 
@@ -113,9 +116,34 @@ def mutate_answers_what_was_decided(seen: Reviewed) -> str | None:
             expected |= {"patchType": "JSONPatch", "patch": patch}
         if decision.warnings:
             expected["warnings"] = warnings(decision)
+        findings = (*decision.rejections, *decision.warnings)
+        rules = [change.rule for change in decision.changes if decision.allowed] + [finding.rule for finding in findings]
+        if rules:
+            expected["auditAnnotations"] = {"rules": ",".join(dict.fromkeys(rules))}
+        if decision.allowed and decision.changes:
+            expected["auditAnnotations"]["changes"] = changes(decision.patch)
     status = response.pop("status", {"code": 0}) if response else {}
     refused = 0 if expected["allowed"] else 422
     return None if response == expected and status["code"] == refused else f"{response} instead of {expected}, with {status}"
+
+
+def a_remembered_decision_is_the_one_that_a_whole_reading_gives(seen: Reviewed) -> str | None:
+    """Twice, for two replicas: they differ in the name of the token's volume, and an author may have called his own so."""
+    memos = {decide: Memo(decide, seen.case.settings) for decide in (admission.mutate, admission.validate)}
+    for token in (b"bcdfg", b"x7k2p"):
+        for name in (b"huge", b"scratch"):
+            pod = orjson.loads(seen.written.replace(b'"%b"' % name, b'"kube-api-access-%b"' % token))
+            body = orjson.dumps(admission_review(pod))
+            envelope = glance(body)
+            if envelope is None:
+                continue
+            for decide, memo in memos.items():
+                request = admission.parse(body)
+                whole = decide(request, seen.case.settings)
+                found, _ = memo.answer(envelope)
+                if (envelope.asked, found) != (request.asked, whole):
+                    return f"{envelope.asked}, {found} instead of {request.asked}, {whole}"
+    return None
 
 
 def validate_admits_what_is_right_and_nothing_else(seen: Reviewed) -> str | None:
@@ -141,6 +169,7 @@ PROPERTIES: Final[tuple[Callable[[Reviewed], str | None], ...]] = (
     nothing_else_is_changed,
     rules_in_any_order_give_the_same_pod_and_refusals,
     mutate_answers_what_was_decided,
+    a_remembered_decision_is_the_one_that_a_whole_reading_gives,
     validate_admits_what_is_right_and_nothing_else,
 )
 

@@ -45,9 +45,10 @@ def _review(tweak: Tweak = lambda review: None) -> Review:
     return body
 
 
-def _answer(decide: Callable[[admission.Request, Settings], bytes], body: Review) -> dict[str, Any]:
+def _answer(decide: Callable[[admission.Request, Settings], admission.Answer], body: Review) -> dict[str, Any]:
     """The response, and that its envelope is right."""
-    answer = orjson.loads(decide(parse(orjson.dumps(body)), SETTINGS))
+    request = parse(orjson.dumps(body))
+    answer = orjson.loads(decide(request, SETTINGS).review(request.asked.uid))
     response: dict[str, Any] = answer.pop("response")
     assert answer == {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}
     assert response["uid"] == body["request"]["uid"]
@@ -75,7 +76,7 @@ def test_the_patch_gives_the_pod_of_the_decision() -> None:
     response = _answer(mutate, body)
     assert response["allowed"] is True
     assert _patched(response, body["request"]["object"]) == _compliant()
-    assert set(response) == {"uid", "allowed", "patchType", "patch"}
+    assert set(response) == {"uid", "allowed", "patchType", "patch", "auditAnnotations"}
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,7 @@ def test_a_near_miss_is_allowed_with_a_warning() -> None:
         "uid": body["request"]["uid"],
         "allowed": True,
         "warnings": ["opt_in: not opted in: the value is 'True'; only \"true\" turns it on"],
+        "auditAnnotations": {"rules": "opt_in"},
     }
 
 
@@ -134,7 +136,9 @@ def test_a_refusal_lists_every_reason_at_once_and_keeps_the_warnings() -> None:
 
 
 @pytest.mark.parametrize("decide", [mutate, validate])
-def test_of_more_reasons_than_anybody_reads_the_rest_is_counted(decide: Callable[[admission.Request, Settings], bytes]) -> None:
+def test_of_more_reasons_than_anybody_reads_the_rest_is_counted(
+    decide: Callable[[admission.Request, Settings], admission.Answer],
+) -> None:
     amounts = {"memory": "1Gi", **{f"example.com/{number}": "two" for number in range(1000)}}
     response = _answer(decide, _review(lambda r: _container(r)["resources"].update(limits=amounts)))
     assert len(response["status"]["message"].splitlines()) == 52
@@ -354,12 +358,12 @@ def test_bytes_that_are_not_json(body: bytes, problem: str) -> None:
 
 def test_of_a_key_that_stands_twice_the_last_counts_as_for_the_api_server() -> None:
     body = RAW.replace(b'"operation":', b'"operation":"DELETE","operation":')
-    assert parse(body).operation == "CREATE"
+    assert parse(body).asked.operation == "CREATE"
 
 
 @pytest.mark.parametrize("number", [b"11111111111111111111", b"-1e308", b"0.1", b"-0.0", b"1e-308"])
 def test_any_number_that_json_has_is_judged_as_a_quantity(number: bytes) -> None:
-    answer = orjson.loads(mutate(parse(RAW.replace(AMOUNT, number)), SETTINGS))
+    answer = orjson.loads(mutate(parse(RAW.replace(AMOUNT, number)), SETTINGS).review("uid"))
     assert answer["response"]["allowed"] in (True, False)
 
 
@@ -405,6 +409,6 @@ def test_a_review_with_anything_anywhere_is_answered_or_a_bad_review(mutations: 
     except BadReview:
         return
     for decide in (mutate, validate):
-        response = orjson.loads(decide(request, SETTINGS))["response"]
-        assert response["uid"] == request.uid
+        response = orjson.loads(decide(request, SETTINGS).review(request.asked.uid))["response"]
+        assert response["uid"] == request.asked.uid
         assert response["allowed"] or response["status"]["message"]

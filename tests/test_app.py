@@ -4,17 +4,22 @@ import asyncio
 import base64
 import logging
 from collections.abc import AsyncIterator, Iterator
+from operator import truediv
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import jsonpatch
 import orjson
 import pytest
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from scripts.review import admission_review
-from webhook.app import BODY_LIMIT, Readiness, add_health, create_app, create_health_app
+from webhook import dry_run
+from webhook.app import App, create_app
+from webhook.health import Readiness, create_health_app
+from webhook.intake import BODY_LIMIT
+from webhook.metrics import Metrics
 from webhook.rules import CARD, OPT_IN, RULES, Rule
 from webhook.settings import Settings
 
@@ -42,15 +47,25 @@ OWN_BUG = "dpdk-webhook failed on this request, which is a bug in it, not in the
 class Http:
     """A client of an app without sockets (Starlette's own needs a package that is not among the locked ones)."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
         self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if isinstance(self._app, App):
+            self._runner.run(self._app.aclose())
+        self._runner.close()
 
     def request(self, method: str, url: str, **more: Any) -> httpx.Response:
         async def send() -> httpx.Response:
             async with httpx.AsyncClient(transport=self._transport, base_url="https://webhook") as client:
                 return await client.request(method, url, **more)
 
-        return asyncio.run(send())
+        return self._runner.run(send())
 
     def get(self, url: str) -> httpx.Response:
         return self.request("GET", url)
@@ -60,10 +75,9 @@ class Http:
 
 
 @pytest.fixture
-def http() -> Http:
-    app = create_app(Settings())
-    add_health(app, Readiness())
-    return Http(app)
+def http() -> Iterator[Http]:
+    with Http(create_app(Settings())) as client:
+        yield client
 
 
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
@@ -91,8 +105,8 @@ POD_SECURITY = ["ipc_lock: Pod Security: baseline and restricted refuse IPC_LOCK
     ],
 )
 def test_a_namespace_under_pod_security_is_known_by_the_path(site: str, path: str, warnings: list[str] | None) -> None:
-    http = Http(create_app(Settings.model_validate({"pod_security": site})))
-    response = http.post(path, json=admission_review(POD)).json()["response"]
+    with Http(create_app(Settings.model_validate({"pod_security": site}))) as http:
+        response = http.post(path, json=admission_review(POD)).json()["response"]
     assert (response["allowed"], response.get("warnings")) == (True, warnings)
 
 
@@ -228,17 +242,24 @@ def _break(pod: object, settings: object) -> Iterator[Any]:
     yield 1 / 0
 
 
-@pytest.mark.parametrize("path", ["/mutate", "/validate", "/dry-run"])
+@pytest.mark.parametrize("path", ["/mutate", "/validate"])
 def test_our_own_bug_is_a_500_of_one_line(monkeypatch: pytest.MonkeyPatch, http: Http, path: str) -> None:
     monkeypatch.setattr("webhook.review.review.__defaults__", ((Rule("broken", _break, ""),),))
-    answer = http.post(path, json=POD if path == "/dry-run" else admission_review(POD))
+    answer = http.post(path, json=admission_review(POD))
     assert (answer.status_code, answer.text, answer.headers["content-type"]) == (500, OWN_BUG, "text/plain; charset=utf-8")
 
 
-def test_a_patch_that_does_not_give_the_pod_is_our_own_bug(monkeypatch: pytest.MonkeyPatch, http: Http) -> None:
+@pytest.mark.parametrize(("path", "work"), [("/dry-run", "record"), ("/", "answer")])
+def test_our_own_bug_aside_is_a_500_too(monkeypatch: pytest.MonkeyPatch, http: Http, path: str, work: str) -> None:
+    monkeypatch.setattr(dry_run, work, truediv)  # bytes by settings: the worker can't
+    answer = http.post(path, content=EXAMPLE)
+    assert (answer.status_code, answer.text) == (500, OWN_BUG.replace("ZeroDivisionError", "TypeError"))
+
+
+def test_a_patch_that_does_not_give_the_pod_is_our_own_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webhook.review.Decision.patch", property(lambda decision: []))
-    answer = http.post("/dry-run", json=POD)
-    assert (answer.status_code, answer.text) == (500, OWN_BUG.replace("ZeroDivisionError", "AssertionError"))
+    with pytest.raises(AssertionError, match="the recorded patch does not give the recorded pod"):
+        dry_run.record(EXAMPLE, Settings())
 
 
 # --- the rest
@@ -281,17 +302,18 @@ def test_the_wrong_method_is_405(http: Http, method: str, path: str) -> None:
     "variation", ["{}/", "/{}", "{}//", "{}?x=//example.com", "{}/..", "{}%2f", "/.{}", "{}/x", "/docs", "/redoc"]
 )
 def test_no_path_is_ever_redirected(http: Http, method: str, path: str, variation: str) -> None:
-    for client in (http, Http(create_health_app(Readiness()))):
-        assert not 300 <= client.request(method, "https://webhook" + variation.format(path)).status_code < 400
+    with Http(create_health_app(Readiness(), Metrics())) as health:
+        for client in (http, health):
+            assert not 300 <= client.request(method, "https://webhook" + variation.format(path)).status_code < 400
 
 
 def test_livez_is_always_ok_and_readyz_follows_the_state() -> None:
     readiness = Readiness()
-    health = Http(create_health_app(readiness))
-    assert (health.get("/readyz").status_code, health.get("/readyz").text) == (503, "starting\n")
-    readiness.state = "ok"
-    assert (health.get("/readyz").status_code, health.get("/readyz").text) == (200, "ok\n")
-    readiness.state = "draining"
-    assert (health.get("/readyz").status_code, health.get("/readyz").text) == (503, "draining\n")
-    assert (health.get("/livez").status_code, health.get("/livez").text) == (200, "ok\n")
-    assert (health.get("/openapi.json").status_code, health.post("/mutate").status_code) == (404, 404)
+    with Http(create_health_app(readiness, Metrics())) as health:
+        assert (health.get("/readyz").status_code, health.get("/readyz").text) == (503, "starting\n")
+        readiness.state = "ok"
+        assert (health.get("/readyz").status_code, health.get("/readyz").text) == (200, "ok\n")
+        readiness.state = "draining"
+        assert (health.get("/readyz").status_code, health.get("/readyz").text) == (503, "draining\n")
+        assert (health.get("/livez").status_code, health.get("/livez").text) == (200, "ok\n")
+        assert health.get("/openapi.json").status_code == 404

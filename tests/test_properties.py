@@ -87,6 +87,9 @@ PLANTED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "nothing else is changed": _with(_elsewhere),
     "rules in any order give the same pod and refusals": _with(_too_early),
     "mutate answers what was decided": lambda patch: patch.setattr(admission, "mutate", admission.validate),
+    "a remembered decision is the one that a whole reading gives": lambda patch: patch.setattr(
+        "webhook.memo.Memo.answer", lambda memo, envelope: (memo._answer(envelope.spec, ()), "miss")
+    ),
     "validate admits what is right and nothing else": lambda patch: patch.setattr(admission, "validate", admission.mutate),
 }
 

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.golden import Case, by_name, cases
 from tests.minimal import APP, MINIMAL, REMOVE, both, decide, dpdk_container, huge_volume, tweaked

@@ -33,8 +33,22 @@ VALUES: list[tuple[str, str, str, Any]] = [
     ("health_port", "9080", "9080", 9080),
     ("tls_cert", "/c", "/c", "/c"),
     ("tls_key", "/k", "/k", "/k"),
+    ("tls_min_version", "1.3", "1.3", "1.3"),
+    ("client_ca", "/ca", "/ca", "/ca"),
+    ("client_subjects", "kube-apiserver", "kube-apiserver", ("kube-apiserver",)),
+    ("client_subjects", " a, b ,", "[a, b]", ("a", "b")),
+    ("drain_seconds", "7.5", "7.5", 7.5),
+    ("max_connections", "64", "64", 64),
+    ("shed_after", "0.5", "0.5", 0.5),
+    (
+        "tracing_endpoint",
+        "http://collector:4318/v1/traces",
+        "http://collector:4318/v1/traces",
+        "http://collector:4318/v1/traces",
+    ),
 ]
-PAIR = {"tls_cert": "/c", "tls_key": "/k"}
+# what can't be set alone, with what it is set beside
+TOGETHER = [{"tls_cert": "/c", "tls_key": "/k"}, {"client_ca": "/ca", "client_subjects": "a"}]
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +74,7 @@ def test_a_field_from_the_environment_and_from_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, field: str, variable: str, text: str, value: object
 ) -> None:
     config = tmp_path / "settings.yaml"
-    others = {name: other for name, other in PAIR.items() if field in PAIR and name != field}
+    others = {name: other for pair in TOGETHER if field in pair for name, other in pair.items() if name != field}
     config.write_text(f"{field}: {text}\n" + "".join(f"{name}: {other}\n" for name, other in others.items()))
     assert getattr(load(config), field) == value
     for name, other in {field: variable, **others}.items():
@@ -155,6 +169,34 @@ def test_what_kubernetes_sets_beside_a_service_is_no_setting(monkeypatch: pytest
         ({"TLS_PORT": "8080"}, ["tls_port and health_port are both 8080; give each its own"]),
         ({"TLS_CERT": "/c"}, ["tls_cert is set and tls_key is not; set both"]),
         ({"TLS_KEY": "/k"}, ["tls_key is set and tls_cert is not; set both"]),
+        (
+            {"CLIENT_CA": "/ca"},
+            ["client_ca is set and client_subjects is not; name who may call, such as kube-apiserver"],
+        ),
+        (
+            {"CLIENT_SUBJECTS": "a"},
+            ["client_subjects is set and client_ca is not; without a CA anybody may call by any name"],
+        ),
+        ({"TLS_MIN_VERSION": "1.1"}, ["tls_min_version (DPDK_WEBHOOK_TLS_MIN_VERSION): Input should be '1.2' or '1.3'"]),
+        (
+            {"DRAIN_SECONDS": "-1"},
+            ["drain_seconds (DPDK_WEBHOOK_DRAIN_SECONDS): Input should be greater than or equal to 0"],
+        ),
+        (
+            {"MAX_CONNECTIONS": "0"},
+            ["max_connections (DPDK_WEBHOOK_MAX_CONNECTIONS): Input should be greater than or equal to 16"],
+        ),
+        ({"SHED_AFTER": "0"}, ["shed_after (DPDK_WEBHOOK_SHED_AFTER): Input should be greater than 0"]),
+        *(
+            (
+                {"TRACING_ENDPOINT": url},
+                [
+                    f"tracing_endpoint (DPDK_WEBHOOK_TRACING_ENDPOINT): '{url}' is not a URL of a collector; "
+                    "write one such as http://otel-collector:4318/v1/traces"
+                ],
+            )
+            for url in ("collector:4318", "http://", "grpc://collector:4317")
+        ),
         (
             {"CPU_STEP": "8", "MAX_CPU": "4", "TLS_KEY": "/k"},
             ["cpu_step 8 is above max_cpu 4; raise max_cpu", "tls_key is set and tls_cert is not; set both"],

@@ -196,7 +196,7 @@ def test_an_annotation_on_both_is_the_templates(template: str) -> None:
 
 def warned(given: Mapping[str, Any], **settings: Any) -> list[str]:
     request = admission.parse_workload(orjson.dumps(admission_review(given)))
-    answer = orjson.loads(admission.warn(request, Settings(**settings)))["response"]
+    answer = orjson.loads(admission.warn(request, Settings(**settings)).review("uid"))["response"]
     assert answer["allowed"] is True
     assert "patch" not in answer
     return list(answer.get("warnings", []))
@@ -240,7 +240,8 @@ def test_a_pod_with_a_thousand_reasons_is_told_within_what_the_api_server_takes(
 def test_a_workload_that_goes_is_allowed() -> None:
     review = admission_review(made("Deployment", MINIMAL))
     review["request"] |= {"operation": "DELETE", "object": None}
-    assert orjson.loads(admission.warn(admission.parse_workload(orjson.dumps(review)), SETTINGS))["response"]["allowed"] is True
+    answer = admission.warn(admission.parse_workload(orjson.dumps(review)), SETTINGS)
+    assert orjson.loads(answer.review("uid"))["response"]["allowed"] is True
 
 
 @pytest.mark.parametrize(

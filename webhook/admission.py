@@ -4,20 +4,21 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admis
 """
 
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
 
 import orjson
+from msgspec import Struct
 
 from webhook.options import ANNOTATION
 from webhook.path import Path, dotted, shown
 from webhook.pod import Pod, parse_pod
 from webhook.quantity import json_type
-from webhook.report import advice, refusal, rejection, shortfall, warnings
+from webhook.report import advice, changes, refusal, rejection, shortfall, warnings
 from webhook.review import Decision, Finding, review
 from webhook.settings import Settings
 from webhook.shape import Malformed, check_depth
+from webhook.verdict import Asked, Counts, Outcome, Verdict
 from webhook.workload import WORKLOADS, Subject, subjects
 
 API_VERSION: Final = "admission.k8s.io/v1"
@@ -36,62 +37,76 @@ class BadReview(ValueError):
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """What is asked about: `request` of the review, checked. `pod` is None for DELETE."""
 
-    uid: str
-    operation: str
+    asked: Asked
     pod: Pod | None
     old_annotations: dict[str, Any]
     is_resize: bool  # pods/resize: the one way in which the resources of a pod that exists can change
 
 
-@dataclass(frozen=True, slots=True)
-class WorkloadRequest:
+class WorkloadRequest(Struct, frozen=True):
     """A workload that is asked about; no subject for DELETE."""
 
-    uid: str
+    asked: Asked
     subjects: tuple[Subject, ...]
+
+
+class Answer(Struct, frozen=True):
+    """The answer to a review, but for its uid."""
+
+    verdict: Verdict
+    response: bytes  # JSON of `response` behind the uid: `"allowed":true,…}`
+    patch: bytes = b""  # JSON; the response has it in base64
+
+    def review(self, uid: str) -> bytes:
+        """The AdmissionReview."""
+        return b"".join((_HEAD, orjson.dumps(uid), b",", self.response, b"}"))
+
+
+Decide: TypeAlias = Callable[["Request", Settings], Answer]
+
+_HEAD: Final = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid":' % API_VERSION.encode()
 
 
 def parse(body: bytes) -> Request:
     """The request in a review of a pod; BadReview, with the path, for anything else."""
-    request, uid, operation = _request(body)
+    request, asked = _request(body)
     _check_kind(request, {"Pod": "v1"})
     if request.get("subResource") not in (None, "", "resize", "status"):
         raise BadReview(("request", "subResource"), f"a review of pods is expected, not of {_show(request['subResource'])}")
-    if operation in ("DELETE", "CONNECT"):
-        return Request(uid, operation, None, {}, is_resize=False)
+    if asked.operation in ("DELETE", "CONNECT"):
+        return Request(asked, None, {}, is_resize=False)
     try:
         pod = parse_pod(request.get("object"), _OBJECT)
     except Malformed as error:
         raise BadReview(error.path, error.problem) from error
     is_resize = request.get("subResource") == "resize"
-    return Request(uid, operation, pod, _annotations(request.get("oldObject")), is_resize)
+    return Request(asked, pod, _annotations(request.get("oldObject")), is_resize)
 
 
 def parse_workload(body: bytes) -> WorkloadRequest:
     """The request in a review of a workload; BadReview, with the path, for anything else."""
-    request, uid, operation = _request(body)
+    request, asked = _request(body)
     _check_kind(request, WORKLOADS)
-    if operation in ("DELETE", "CONNECT"):
-        return WorkloadRequest(uid, ())
+    if asked.operation in ("DELETE", "CONNECT"):
+        return WorkloadRequest(asked, ())
     try:
         found = subjects(request.get("object"), _OBJECT)
     except Malformed as error:
         raise BadReview(error.path, error.problem) from error
-    return WorkloadRequest(uid, tuple(found))
+    return WorkloadRequest(asked, tuple(found))
 
 
-def _request(body: bytes) -> tuple[dict[str, Any], str, str]:
-    """(request, uid, operation)"""
+def _request(body: bytes) -> tuple[dict[str, Any], Asked]:
+    """(request, what of it is logged)"""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadReview((), f"not JSON: {error}") from error
     try:
-        check_depth(document)
+        check_depth(document, has_aliases=False)
     except Malformed as error:
         raise BadReview(error.path, error.problem) from error
     if not isinstance(document, dict):
@@ -107,7 +122,27 @@ def _request(body: bytes) -> tuple[dict[str, Any], str, str]:
         raise BadReview(("request", "uid"), f"a string is expected, not {_show(uid)}")
     if operation not in OPERATIONS:
         raise BadReview(("request", "operation"), f"one of {', '.join(OPERATIONS)} is expected, not {_show(operation)}")
-    return request, uid, operation
+    return request, _asked(request, uid, operation)
+
+
+def _asked(request: dict[str, Any], uid: str, operation: str) -> Asked:
+    """Nobody relies on these: what isn't a string is as good as absent."""
+    given, user = request.get("object"), request.get("userInfo")
+    metadata = given.get("metadata") if isinstance(given, dict) else None
+    named = metadata if isinstance(metadata, dict) else {}
+    names = (named.get("name"), named.get("generateName"), request.get("name"))
+    return Asked(
+        uid,
+        operation,
+        _text(request.get("namespace")),
+        next((text for text in map(_text, names) if text), ""),
+        request.get("dryRun") is True,
+        _text(user.get("username")) if isinstance(user, dict) else "",
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _check_kind(request: dict[str, Any], kinds: Mapping[str, str]) -> None:
@@ -132,38 +167,48 @@ def _annotations(old: object) -> dict[str, Any]:
     return annotations if isinstance(annotations, dict) else {}
 
 
-def mutate(request: Request, settings: Settings) -> bytes:
+def mutate(request: Request, settings: Settings) -> Answer:
     """The review's answer with the patch, or with every reason why there can't be one. Only a CREATE is ever patched:
     the spec of a pod that exists is immutable."""
-    if request.pod is None or request.operation != "CREATE":
-        return _answer(request.uid)
+    if request.pod is None or request.asked.operation != "CREATE":
+        return _IGNORED
     decision = review(request.pod, settings)
     if decision.allowed:
-        return _answer(request.uid, decision, warnings=warnings(decision))
-    return _refusal(request, [rejection(finding) for finding in decision.rejections], warnings(decision))
+        return _allowed(decision)
+    rejected = _counts(finding.rule for finding in decision.rejections)
+    verdict = Verdict("refused", rejections=rejected, warnings=_counts(finding.rule for finding in decision.warnings))
+    return _refused(verdict, [rejection(finding) for finding in decision.rejections], warnings(decision))
 
 
-def validate(request: Request, settings: Settings) -> bytes:
+def validate(request: Request, settings: Settings) -> Answer:
     """The review's answer: refused, with every reason, while any rule still has something to say."""
     if request.pod is None:
-        return _answer(request.uid)
-    if request.operation == "UPDATE" and not request.is_resize:
+        return _IGNORED
+    operation = request.asked.operation
+    if operation == "UPDATE" and not request.is_resize:
         if not request.pod.is_annotated or request.old_annotations.get(ANNOTATION) == "true":
-            return _answer(request.uid)
-        return _refusal(request, [rejection(_TURNED_ON)], [])
+            return _IGNORED
+        return _refused(Verdict("refused", rejections=((_TURNED_ON.rule, 1),)), [rejection(_TURNED_ON)], [])
     decision = review(request.pod, settings)
     if decision.is_compliant:
-        return _answer(request.uid)
+        return _answer(Verdict("unchanged") if decision.is_promised else Verdict("ignored"), {"allowed": True})
     reasons = [rejection(finding) for finding in decision.rejections] + [shortfall(change) for change in decision.changes]
     # a pod that is created was set right or refused by /mutate: its author reads of fields here that somebody else wrote
-    return _refusal(request, reasons, [], _CHANGED_SINCE if request.operation == "CREATE" else _AS_IT_IS)
+    said = [*(finding.rule for finding in decision.rejections), *(change.rule for change in decision.changes)]
+    rejected = _counts(said)
+    head = _CHANGED_SINCE if operation == "CREATE" else _AS_IT_IS
+    return _refused(Verdict("refused", rejections=rejected), reasons, [], head)
 
 
-def warn(request: WorkloadRequest, settings: Settings) -> bytes:
+def warn(request: WorkloadRequest, settings: Settings) -> Answer:
     """The review's answer: allowed, always. Whoever applies a workload is told here what becomes of its pods; when they are
     refused, only the events of its ReplicaSet, or of its Job, say so."""
     found = request.subjects if settings.warn_workloads else ()
-    return _answer(request.uid, warnings=[line for subject in found for line in advice(subject, subject.decide(settings))])
+    decisions = [subject.decide(settings) for subject in found]
+    lines = [line for subject, decision in zip(found, decisions, strict=True) for line in advice(subject, decision)]
+    said = _counts(finding.rule for decision in decisions for finding in (*decision.rejections, *decision.warnings))
+    is_promised = any(decision.is_promised for decision in decisions)
+    return _answer(Verdict("unchanged" if is_promised else "ignored", warnings=said), {"allowed": True}, lines)
 
 
 _TURNED_ON: Final = Finding(
@@ -175,24 +220,46 @@ _TURNED_ON: Final = Finding(
 )
 
 
-def _answer(uid: str, decision: Decision | None = None, *, warnings: list[str] | None = None) -> bytes:
-    response: dict[str, Any] = {"uid": uid, "allowed": True}
-    if decision is not None and decision.changes:
-        response["patchType"] = "JSONPatch"
-        response["patch"] = base64.b64encode(orjson.dumps(decision.patch)).decode()
-    return _review(response, warnings or [])
+def _allowed(decision: Decision) -> Answer:
+    said = _counts(finding.rule for finding in decision.warnings)
+    if not decision.changes:
+        outcome: Outcome = "unchanged" if decision.is_promised else "ignored"
+        return _answer(Verdict(outcome, warnings=said), {"allowed": True}, warnings(decision))
+    verdict = Verdict("changed", len(decision.changes), _counts(change.rule for change in decision.changes), (), said)
+    operations = decision.patch
+    patch = orjson.dumps(operations)
+    response = {"allowed": True, "patchType": "JSONPatch", "patch": base64.b64encode(patch).decode()}
+    return _answer(verdict, response, warnings(decision), patch, {"changes": changes(operations)})
 
 
-def _refusal(request: Request, reasons: list[str], warnings: list[str], head: str = _AS_IT_IS) -> bytes:
+def _refused(verdict: Verdict, reasons: list[str], warnings: list[str], head: str = _AS_IT_IS) -> Answer:
     """Code 422 and reason Invalid make kubectl print the lines as they are, behind the webhook's name."""
     status = {"status": "Failure", "code": 422, "reason": "Invalid", "message": refusal(reasons, head)}
-    return _review({"uid": request.uid, "allowed": False, "status": status}, warnings)
+    return _answer(verdict, {"allowed": False, "status": status}, warnings)
 
 
-def _review(response: dict[str, Any], warnings: list[str]) -> bytes:
+def _answer(
+    verdict: Verdict,
+    response: dict[str, Any],
+    warnings: list[str] | None = None,
+    patch: bytes = b"",
+    audit: dict[str, str] | None = None,
+) -> Answer:
     if warnings:
         response["warnings"] = warnings
-    return orjson.dumps({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response})
+    if verdict.rules:
+        response["auditAnnotations"] = {"rules": ",".join(verdict.rules)} | (audit or {})
+    return Answer(verdict, orjson.dumps(response)[1:], patch)
+
+
+_IGNORED: Final = _answer(Verdict("ignored"), {"allowed": True})
+
+
+def _counts(rules: Iterable[str]) -> Counts:
+    counts: dict[str, int] = {}
+    for rule in rules:
+        counts[rule] = counts.get(rule, 0) + 1
+    return tuple(counts.items())
 
 
 def _show(value: object) -> str:

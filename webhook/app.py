@@ -4,44 +4,199 @@ import asyncio
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, Generic, TypeVar
+from time import perf_counter
+from typing import Final, Generic, TypeVar
 
-import jsonpatch
 import orjson
 from fastapi import FastAPI, Request, Response
-from starlette.requests import ClientDisconnect
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from webhook import admission, page, report
-from webhook.manifest import read
+from webhook import admission, dry_run, page
+from webhook.admission import Answer, BadReview
+from webhook.aside import Aside, Busy, OutOfMemory, WorkerLost
+from webhook.envelope import glance
+from webhook.health import Readiness, health
+from webhook.intake import BodyTooLarge, ClientGone, Intake, NoRoom
+from webhook.journal import Journal
+from webhook.memo import Memo
+from webhook.metrics import Metrics
 from webhook.rules import CARD, OPT_IN, RULES
 from webhook.settings import Settings
 from webhook.shape import Malformed
-from webhook.workload import review_all
+from webhook.tracing import Tracer, tracer
+from webhook.verdict import Asked
 
-BODY_LIMIT = 7 * 1024 * 1024  # bytes; the API server itself takes no more than 3 MiB from a client
+LARGE: Final = 256 * 1024  # bytes; a larger review is answered aside, where it holds up no other
+RETRY_AFTER: Final = {"retry-after": "1"}  # seconds; an integer is what makes the API server call again
 
 _log = logging.getLogger("dpdk-webhook")
-_JSON = "application/json"
+_JSON: Final = "application/json"
+_JSON_TYPE: Final = b"application/json"
+_TEXT: Final = b"text/plain; charset=utf-8"
+_LATER: Final = [(name.encode(), value.encode()) for name, value in RETRY_AFTER.items()]
+_R = TypeVar("_R", admission.Request, admission.WorkloadRequest)
 
 
-class BodyTooLarge(ValueError):
-    """The body is above BODY_LIMIT; it was not read to its end."""
+class App:
+    """Everything that is served over TLS; close it at the end."""
 
-    def __init__(self) -> None:
-        super().__init__(f"the body is above {BODY_LIMIT} bytes")
+    def __init__(
+        self, settings: Settings, metrics: Metrics, journal: Journal | None, tracer: Tracer | None, readiness: Readiness
+    ) -> None:
+        self.metrics = metrics
+        self.journal = journal
+        self.tracer = tracer
+        self.intake = Intake(metrics)
+        self.people = Aside(waiting=8)
+        self.large = Aside(waiting=16)  # of their own: no manifest that somebody tries out holds up a review
+        self._readiness = readiness
+        # namespaces that enforce baseline or restricted are sent here by their label: to ask the API server would be a call
+        strict = settings if settings.pod_security != "privileged" else settings.model_copy(update={"pod_security": "baseline"})
+        mutate, validate, parse = admission.mutate, admission.validate, admission.parse
+        warn, parse_workload = admission.warn, admission.parse_workload
+        memos = [Memo(mutate, settings), Memo(mutate, strict), Memo(validate, settings)]
+        metrics.memo_entries = lambda: sum(map(len, memos))
+        self._routes: dict[str, ASGIApp] = {
+            "/mutate": _Route("/mutate", self, parse, mutate, settings, memos[0]),
+            "/mutate/baseline": _Route("/mutate/baseline", self, parse, mutate, strict, memos[1]),
+            "/validate": _Route("/validate", self, parse, validate, settings, memos[2]),
+            "/warn": _Route("/warn", self, parse_workload, warn, settings),
+            "/warn/baseline": _Route("/warn/baseline", self, parse_workload, warn, strict),
+        }
+        self._pages = _pages(settings, self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # raw bytes to raw bytes: routing, models and dependency injection would cost more than most decisions
+        route = self._routes.get(scope["path"])
+        if route is not None:
+            await route(scope, receive, send)
+        elif (told := health(scope["path"], self._readiness)) is not None:
+            status, body = told if scope["method"] in ("GET", "HEAD") else (405, b"GET is expected\n")
+            await _send(send, status, body, _TEXT)
+        else:
+            await self._pages(scope, receive, send)
+
+    async def aclose(self) -> None:
+        """End the processes that work aside, and send the last spans."""
+        await asyncio.gather(self.people.close(), self.large.close())
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.close)
 
 
-class Readiness:
-    """Whether new work is welcome: a replica that is going away says no here first."""
+def create_app(
+    settings: Settings,
+    metrics: Metrics | None = None,
+    journal: Journal | None = None,
+    readiness: Readiness | None = None,
+) -> App:
+    """The app; without a journal, decisions are not logged. SettingsError when the tracing that is set can't be had."""
+    return App(settings, metrics or Metrics(), journal, tracer(settings.tracing_endpoint), readiness or Readiness())
 
-    def __init__(self) -> None:
-        self.state = "starting"
+
+class _Route(Generic[_R]):
+    """An ASGI endpoint that answers a review with a review."""
+
+    def __init__(
+        self,
+        path: str,
+        app: App,
+        parse: Callable[[bytes], _R],
+        decide: Callable[[_R, Settings], Answer],
+        settings: Settings,
+        memo: Memo | None = None,
+    ) -> None:
+        self._path = path
+        self._app = app
+        self._parse: Callable[[bytes], _R] = parse
+        self._decide: Callable[[_R, Settings], Answer] = decide
+        self._settings = settings
+        self._memo = memo
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app, path = self._app, self._path
+        metrics = app.metrics
+        metrics.in_flight[path] += 1
+        code, verdict, began = 500, None, perf_counter()
+        try:
+            if scope["method"] != "POST":
+                code = await _send(send, 405, b"POST an AdmissionReview\n", _TEXT, (b"allow", b"POST"))
+                return
+            body = await app.intake.body(scope, receive)
+            began = perf_counter()
+            asked, answer = self._at_once(body, scope) or await self._read(body)
+            verdict = answer.verdict
+            code = await _send(send, 200, answer.review(asked.uid), _JSON_TYPE)
+            ended = perf_counter()
+            if app.journal is not None:
+                app.journal.decided(path, asked, verdict, ended - began)
+            if app.tracer is not None:
+                app.tracer.span(scope["headers"], path, began, ended, asked, verdict)
+        except BadReview as error:
+            # the API server tells its user nothing of a 400's text, so that the log is the only place to find it
+            _log.warning("bad review on %s: %s", path, error)
+            code = await _send(send, 400, f"{error}\n".encode(), _TEXT)
+        except BodyTooLarge as error:
+            # the rest of the body is still on its way: this connection can't carry another request
+            code = await _send(send, 413, f"{error}\n".encode(), _TEXT, (b"connection", b"close"))
+        except OutOfMemory as error:
+            code = await _send(send, 413, f"{error}\n".encode(), _TEXT)
+        except ClientGone:
+            code = 499
+        except (Busy, NoRoom, _Late, WorkerLost) as error:
+            code = await _send(send, 503, f"{error}\n".encode(), _TEXT, *_LATER)
+        except Exception as error:  # noqa: BLE001 - our own bug, whatever it is: the failurePolicy decides
+            _log.exception("no answer on %s", path)
+            code = await _send(send, 500, _own_bug(error), _TEXT)
+        finally:
+            metrics.in_flight[path] -= 1
+            metrics.answered(path, code, perf_counter() - began, verdict)
+
+    def _at_once(self, body: bytes, scope: Scope) -> tuple[Asked, Answer] | None:
+        """The answer for an ordinary pod that is created."""
+        completed = scope.get("completed")
+        if completed is not None and asyncio.get_running_loop().time() - completed > self._settings.shed_after:
+            self._app.metrics.shed("late")
+            raise _Late("too many reviews are waiting; ask again")
+        if self._memo is not None and (envelope := glance(body)) is not None:
+            answer, result = self._memo.answer(envelope)
+            self._app.metrics.memo(result)
+            if answer is not None:
+                return envelope.asked, answer
+        return None
+
+    async def _read(self, body: bytes) -> tuple[Asked, Answer]:
+        """The answer for any other, read as a whole; what is large, aside."""
+        if len(body) <= LARGE:
+            return _whole(body, self._parse, self._decide, self._settings)
+        try:
+            return await self._app.large.run(_whole, body, self._parse, self._decide, self._settings)
+        except Busy:
+            self._app.metrics.shed("aside")
+            raise
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Everything that is served over TLS."""
+class _Late(Exception):
+    """The review waited so long for its turn that others must be helped first."""
+
+
+def _whole(
+    body: bytes, parse: Callable[[bytes], _R], decide: Callable[[_R, Settings], Answer], settings: Settings
+) -> tuple[Asked, Answer]:
+    """A review read to its last field."""
+    request = parse(body)
+    return request.asked, decide(request, settings)
+
+
+async def _send(send: Send, status: int, body: bytes, kind: bytes, *more: tuple[bytes, bytes]) -> int:
+    """The status, once it is sent."""
+    headers = [(b"content-length", b"%d" % len(body)), (b"content-type", kind), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+    return status
+
+
+def _pages(settings: Settings, served: App) -> FastAPI:
+    """What people ask for."""
     app = FastAPI(
         title="dpdk-webhook",
         version=version("dpdk-webhook"),
@@ -49,49 +204,42 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # never a 3xx: an API server that follows one can be sent anywhere (CVE-2020-8561)
     )
+    app.add_exception_handler(Malformed, _refusal(400))
+    app.add_exception_handler(BodyTooLarge, _refusal(413, {"connection": "close"}))
+    app.add_exception_handler(ClientGone, _refusal(400))  # nobody is left to read this; a traceback would be nobody's either
+    app.add_exception_handler(OutOfMemory, _refusal(413))
+    for kind in (Busy, NoRoom, WorkerLost):
+        app.add_exception_handler(kind, _refusal(503, RETRY_AFTER))
+    app.add_exception_handler(Exception, lambda _, error: Response(_own_bug(error), 500, media_type="text/plain"))
 
-    # raw bytes to raw bytes: models and dependency injection would double the cost of the two routes that pods wait for
-    def answers(path: str, endpoint: "_Admission[Any]") -> None:
-        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
-
-    answers("/mutate", _Admission(admission.parse, admission.mutate, settings))
-    # namespaces that enforce baseline or restricted are sent here by their label: to ask the API server would be a call
-    strict = settings if settings.pod_security != "privileged" else settings.model_copy(update={"pod_security": "baseline"})
-    answers("/mutate/baseline", _Admission(admission.parse, admission.mutate, strict))
-    answers("/validate", _Admission(admission.parse, admission.validate, settings))
-    answers("/warn", _Admission(admission.parse_workload, admission.warn, settings))
-    answers("/warn/baseline", _Admission(admission.parse_workload, admission.warn, strict))
-    app.add_exception_handler(Malformed, _bad_request)
-    app.add_exception_handler(BodyTooLarge, _too_large)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _own_bug)
-    one_at_a_time = asyncio.Lock()
-
-    async def aside(work: Callable[[bytes, Settings], Response], request: Request) -> Response:
-        """What people ask for, one at a time in a thread: a manifest that takes a second must not hold up admission."""
-        body = await _body(request)
-        async with one_at_a_time:
-            return await asyncio.to_thread(work, body, settings)
+    async def done(work: Callable[[bytes, Settings], bytes], request: Request, kind: str) -> Response:
+        """Aside, where a manifest that takes a second holds up nothing."""
+        body = await served.intake.body(request.scope, request.receive)
+        try:
+            return Response(await served.people.run(work, body, settings), media_type=kind)
+        except Busy:
+            served.metrics.shed("aside")
+            raise
 
     @app.post(
         "/dry-run",
         openapi_extra={"requestBody": {"required": True, "content": {_JSON: {}, "application/yaml": {}}}},
         responses={
             400: {"description": "no pod in it: the place and the problem"},
-            413: {"description": "above 7 MiB"},
+            413: {"description": "above 7 MiB, or it takes more memory than there is for it"},
+            503: {"description": "too many are asking; ask again after a second"},
         },
     )
-    async def dry_run(request: Request) -> Response:
+    async def _(request: Request) -> Response:
         """A manifest in, JSON or YAML: pods, workloads, Lists. The Decision out: changes, rejections, warnings, patch, the pod
         as it would be; a list of them for a List and for several documents."""
-        return await aside(_dry_run, request)
+        return await done(dry_run.record, request, _JSON)
 
     @app.get("/rules")
     async def rules() -> Response:
         """Every rule's spec card."""
-        return _json(
-            [{"rule": rule.id, "promise": rule.promise} | {p: rule.part(p) for p in CARD} for rule in (OPT_IN, *RULES)]
-        )
+        cards = [{"rule": rule.id, "promise": rule.promise} | {p: rule.part(p) for p in CARD} for rule in (OPT_IN, *RULES)]
+        return Response(orjson.dumps(cards), media_type=_JSON)
 
     @app.get("/", include_in_schema=False)
     async def form() -> Response:
@@ -99,100 +247,18 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.post("/", include_in_schema=False)
     async def answer(request: Request) -> Response:
-        return await aside(_page, request)
+        return await done(dry_run.answer, request, "text/html")
 
     return app
 
 
-def create_health_app(readiness: Readiness) -> FastAPI:
-    """/livez and /readyz, for the kubelet, over plain HTTP."""
-    app = FastAPI(openapi_url=None, redirect_slashes=False)
-    add_health(app, readiness)
-    return app
+def _refusal(status: int, headers: dict[str, str] | None = None) -> Callable[[Request, Exception], Response]:
+    def respond(request: Request, error: Exception) -> Response:
+        return Response(f"{error}\n", status, media_type="text/plain", headers=headers)
+
+    return respond
 
 
-def add_health(app: FastAPI, readiness: Readiness) -> None:
-    """The two health routes."""
-
-    @app.get("/livez", include_in_schema=False)
-    async def livez() -> Response:
-        return Response("ok\n", media_type="text/plain")
-
-    @app.get("/readyz", include_in_schema=False)
-    async def readyz() -> Response:
-        return Response(f"{readiness.state}\n", 200 if readiness.state == "ok" else 503, media_type="text/plain")
-
-
-_T = TypeVar("_T")
-
-
-class _Admission(Generic[_T]):
-    """An ASGI endpoint that answers a review with a review."""
-
-    def __init__(self, parse: Callable[[bytes], _T], decide: Callable[[_T, Settings], bytes], settings: Settings) -> None:
-        self._parse = parse
-        self._decide = decide
-        self._settings = settings
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(Request(scope, receive))
-        try:
-            answer = self._decide(self._parse(body), self._settings)
-            response = Response(answer, media_type=_JSON)
-        except admission.BadReview as error:
-            # the API server tells its user nothing of a 400's text, so that the log is the only place to find it
-            _log.warning("bad review on %s: %s", scope["path"], error)
-            response = Response(f"{error}\n", 400, media_type="text/plain")
-        await response(scope, receive, send)
-
-
-def _dry_run(body: bytes, settings: Settings) -> Response:
-    reviewed = review_all(read(body), settings)
-    for each in reviewed:
-        patch = [operation for decision in each.decisions for operation in decision.patch]
-        if jsonpatch.JsonPatch(patch).apply(each.given) != each.after:
-            raise AssertionError("the recorded patch does not give the recorded pod")
-    return _json(report.record(reviewed))
-
-
-def _page(body: bytes, settings: Settings) -> Response:
-    return Response(page.answer(body, settings), media_type="text/html")
-
-
-async def _body(request: Request) -> bytes:
-    """The body, up to its limit; nothing beyond is kept."""
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared[:20]) > BODY_LIMIT:
-        raise BodyTooLarge
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > BODY_LIMIT:
-            raise BodyTooLarge
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _json(value: Any) -> Response:
-    return Response(orjson.dumps(value), media_type=_JSON)
-
-
-async def _bad_request(request: Request, error: Exception) -> Response:
-    return Response(f"{error}\n", 400, media_type="text/plain")
-
-
-async def _too_large(request: Request, error: Exception) -> Response:
-    # the rest of the body is still on its way: this connection can't carry another request
-    return Response(f"{error}\n", 413, media_type="text/plain", headers={"connection": "close"})
-
-
-async def _gone(request: Request, error: Exception) -> Response:
-    """Nobody is left to read this; without it the server would log a traceback for a client that went away."""
-    return Response(status_code=400)
-
-
-async def _own_bug(request: Request, error: Exception) -> Response:
-    """A 500 with one line, which the API server quotes to whoever created the pod; the traceback goes to the log."""
-    text = f"dpdk-webhook failed on this request, which is a bug in it, not in the pod ({type(error).__name__})\n"
-    return Response(text, 500, media_type="text/plain")
+def _own_bug(error: Exception) -> bytes:
+    """One line, which the API server quotes to whoever created the pod; the traceback goes to the log."""
+    return f"dpdk-webhook failed on this request, which is a bug in it, not in the pod ({type(error).__name__})\n".encode()

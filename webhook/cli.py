@@ -1,7 +1,6 @@
 """The command line: serve · check · mutate · explain. Also `kubectl dpdk`, when kubectl finds kubectl-dpdk on PATH."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,8 +87,6 @@ def _serve(options: argparse.Namespace) -> int:
     from webhook.server import ServeError, serve  # the other commands start without a web framework
 
     settings = load(options.config)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its own notes of start and end say less than ours
     try:
         serve(settings)
     except ServeError as error:

@@ -6,8 +6,9 @@ it, and makes one `$` of `$$`. What it will find in a valueFrom, in envFrom or a
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 UNKNOWN: Final = "\0"  # stands where a reference can't be resolved; no argument can hold it
 
@@ -61,8 +62,7 @@ class Value:
         return " ".join(part for part in (*parts, self._application) if part)
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
+class CommandLine(Struct, frozen=True):
     """command and args: each element with its references resolved, EAL's words, and the words behind a lone `--`."""
 
     elements: list[str]

@@ -1,14 +1,15 @@
 """What a rule may propose, and the draft that a proposal is lowered to RFC 6902 operations on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from webhook.path import Path, pointer
 
 
-@dataclass(frozen=True, slots=True)
-class Set:
+class Set(Struct, frozen=True):
     """The value at `path` becomes `value`; missing objects above it are made."""
 
     path: Path
@@ -16,8 +17,7 @@ class Set:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(Struct, frozen=True):
     """`value` joins the end of the list at `path`; a missing list, and missing objects above it, are made."""
 
     path: Path
@@ -25,8 +25,7 @@ class Append:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prepend:
+class Prepend(Struct, frozen=True):
     """`value` joins the front of the list at `path`; a missing list, and missing objects above it, are made."""
 
     path: Path
@@ -34,16 +33,14 @@ class Prepend:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(Struct, frozen=True):
     """The member at `path` goes."""
 
     path: Path
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(Struct, frozen=True):
     """This pod can't be made right: a short stable `reason`, and one sentence of `detail` with what to write instead."""
 
     path: Path
@@ -51,8 +48,7 @@ class Reject:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Warn:
+class Warn(Struct, frozen=True):
     """The pod is let through, and its author should know."""
 
     path: Path
@@ -74,8 +70,7 @@ class Unset:
 UNSET: Final = Unset()
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One RFC 6902 operation, and where in the pod the proposed value now stands."""
 
     op: Literal["add", "replace", "remove"]
@@ -111,15 +106,11 @@ class Draft:
 
     def apply(self, edit: Proposal) -> Operation:
         """Lower one proposal to one operation, and apply it."""
-        match edit:
-            case Set(path=path, value=value):
-                return self._put(path, path, value)
-            case Append(path=path, value=value):
-                return self._insert(path, value, front=False)
-            case Prepend(path=path, value=value):
-                return self._insert(path, value, front=True)
-            case _:
-                return self._remove(edit.path)
+        if isinstance(edit, Set):
+            return self._put(edit.path, edit.path, edit.value)
+        if isinstance(edit, Remove):
+            return self._remove(edit.path)
+        return self._insert(edit.path, edit.value, front=isinstance(edit, Prepend))
 
     def _put(self, target: Path, path: Path, value: Any) -> Operation:
         """Set `target`, or the highest missing member above it to objects that lead down to it."""

@@ -6,10 +6,11 @@ the same before and after either of them wrote, so that their order does not mat
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain, count
 from posixpath import normpath
 from typing import Any, Final
+
+from msgspec import Struct
 
 from webhook.edits import Reject, Warn
 from webhook.options import mount_path_problem
@@ -22,8 +23,7 @@ from webhook.settings import Settings
 _SIZES: Final = 16  # in one pod; an architecture has four at most
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Struct, frozen=True):
     """The mount by which one DPDK container reaches its pages of one size."""
 
     container: Container
@@ -34,8 +34,7 @@ class Mount:
     has_volume: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What there will be; a container that `problems` is about has no mount here."""
 
     pages: list[Pages]
@@ -48,8 +47,7 @@ class Plan:
         return self.mounts.get(container.path, [])
 
 
-@dataclass(frozen=True, slots=True)
-class _Volume:
+class _Volume(Struct, frozen=True):
     """An emptyDir whose medium is hugepages; size None is plain `HugePages`: whatever one size the pod requests."""
 
     name: str
@@ -59,7 +57,14 @@ class _Volume:
 
 
 def plan(pod: Pod, settings: Settings) -> Plan:
-    """Decide the amounts, then the mounts; the mounts only once every amount is known."""
+    """Decide the amounts, then the mounts; the mounts only once every amount is known. Worked out once for a pod."""
+    known: tuple[Settings, Plan] | None = pod.kept.get("plan")
+    if known is None or known[0] is not settings:
+        known = pod.kept["plan"] = (settings, _plan(pod, settings))
+    return known[1]
+
+
+def _plan(pod: Pod, settings: Settings) -> Plan:
     result = Plan([], defaultdict(list), [], [])
     for each in pages(pod, settings):
         match each:
@@ -142,6 +147,8 @@ class _Planner:
     def _check_mounts(self, container: Container) -> set[int]:
         """Of any size, its own or not: what a DPDK container mounts of hugepages, EAL may take. The places of those refused."""
         refused: set[int] = set()
+        if not any((mount.get("name") or "") in self.hugepage_volumes for mount in container.mounts):
+            return refused
         places: dict[str, list[int]] = defaultdict(list)
         for index, mount in enumerate(container.mounts):
             places[_normal(mount.get("mountPath") or "")].append(index)

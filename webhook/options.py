@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
+
+from msgspec import Struct
 
 from webhook.edits import Reject
 from webhook.pagesize import PageSize, PageSizeError, page_size
@@ -28,8 +29,7 @@ _TAKEN = frozenset(("ENV", "HOME", "HOSTNAME", "IFS", "LD_LIBRARY_PATH", "LD_PRE
 _MOUNT_PATH = re.compile(r"""(/[^/\s:'"`$;&|()<>*?\[\]\\]+)+""")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """One pod's options; None where the pod leaves the choice to the site's settings."""
 
     containers: tuple[str, ...] | None = None

@@ -1,7 +1,8 @@
 """The hugepages that each container gets: what it asks for, or what the pod's annotations or the site give it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from webhook.edits import Reject, Warn
 from webhook.options import HUGEPAGES_KEY, whole_pages_problem
@@ -12,8 +13,7 @@ from webhook.quantity import Quantity, QuantityError, parse
 from webhook.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Pages:
+class Pages(Struct, frozen=True):
     """So many bytes in pages of one size, for one container; `asked` where the container itself asks for them."""
 
     container: Container

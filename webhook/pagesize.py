@@ -27,7 +27,7 @@ class PageSize:
 
     def __str__(self) -> str:
         """The canonical name: 64Ki, 2Mi, 1Gi."""
-        return str(Quantity(self.size * 1000, "binary"))
+        return _canonical(self.size)
 
     @property
     def resource(self) -> str:
@@ -37,6 +37,11 @@ class PageSize:
     def holds(self, amount: Quantity) -> bool:
         """Is this amount of bytes a whole number of pages?"""
         return amount.millis % (self.size * 1000) == 0
+
+
+@lru_cache(maxsize=64)
+def _canonical(size: int) -> str:
+    return str(Quantity(size * 1000, "binary"))
 
 
 @lru_cache(maxsize=256)

@@ -25,7 +25,11 @@ def dotted(path: Path) -> str:
 
 def pointer(path: Path) -> str:
     """The path as a JSON Pointer (RFC 6901): /metadata/annotations/dpdk~1huge-dir."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    parts = list(map(str, path))
+    joined = "/".join(parts)
+    if "~" in joined or joined.count("/") >= len(parts):
+        joined = "/".join(part.replace("~", "~0").replace("/", "~1") for part in parts)
+    return f"/{joined}" if parts else ""
 
 
 def shown(text: str, limit: int = _SHOWN) -> str:

@@ -4,9 +4,9 @@ The raw dict stays what it is: decoding it into typed models and back would drop
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
 
 from webhook.edits import Reject
 from webhook.options import ANNOTATION, Options, read_options
@@ -16,23 +16,30 @@ from webhook.shape import check_shape
 
 MIRROR = "kubernetes.io/config.mirror"
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+LIMIT_RANGER = "kubernetes.io/limit-ranger"  # what the LimitRanger plugin writes beside the defaults that it gave
+READ = frozenset((ANNOTATION, MIRROR, DEFAULT_CONTAINER, LIMIT_RANGER))  # and every option; the rules see no other annotation
 HUGEPAGES = "hugepages-"
+
+Role: TypeAlias = Literal["app", "sidecar", "init"]
 
 _NONE: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     """One entry of spec.containers or spec.initContainers."""
 
     raw: Mapping[str, Any]
     path: Path
-    role: Literal["app", "sidecar", "init"]
+    role: Role
 
     @property
     def name(self) -> str:
         """What messages call it."""
         return container_name(self.raw, self.path)
+
+    def now(self, raw: Mapping[str, Any]) -> "Container":
+        """The same container as a rule left it."""
+        return Container(raw, self.path, self.role)
 
     def at(self, *parts: str | int) -> Path:
         """The path of a field of this container."""
@@ -87,14 +94,37 @@ def container_name(raw: Mapping[str, Any], path: Path) -> str:
 
 
 class Pod:
-    """The view. `raw` must have passed `parse_pod`, or be a draft of a pod that did, whose `options` are known then: no rule
-    writes annotations."""
+    """The view. `raw` must have passed `parse_pod`.
 
-    def __init__(self, raw: Mapping[str, Any], options: Options | None = None) -> None:
+    `containers`: app containers, then init containers and sidecars; ephemeral containers have no resources and count for
+    nothing. `options`: what the dpdk/… annotations ask for. `dpdk_containers`: those that run DPDK; none while
+    `dpdk_containers_problem` stands, which says why that can't be told. `kept`: what is worked out once for every view of
+    this pod; only what no rule's edits can change may be kept there.
+    """
+
+    def __init__(self, raw: Mapping[str, Any], before: "Pod | None" = None) -> None:
         self.raw = raw
         self.spec: Mapping[str, Any] = raw["spec"]
         self.annotations: Mapping[str, str] = (raw.get("metadata") or _NONE).get("annotations") or _NONE
-        self._options = options
+        if before is None:
+            self.kept: dict[str, Any] = {}
+            self.containers: tuple[Container, ...] = tuple(_containers(self.spec))
+            self.options: Options = read_options(self.annotations)
+            self.dpdk_containers, self.dpdk_containers_problem = self._choose()
+        else:
+            self.kept = before.kept
+            raws = (*self.spec["containers"], *(self.spec.get("initContainers") or ()))
+            then = before.containers
+            self.containers = tuple([old if old.raw is new else old.now(new) for old, new in zip(then, raws, strict=True)])
+            self.options = before.options
+            paths = {container.path for container in before.dpdk_containers}
+            self.dpdk_containers = tuple([container for container in self.containers if container.path in paths])
+            self.dpdk_containers_problem = before.dpdk_containers_problem
+
+    def after(self, raw: Mapping[str, Any]) -> "Pod":
+        """The view of this pod as a rule left it. Rules write neither annotations nor the order of containers, and which of
+        them run DPDK was settled by what came in."""
+        return Pod(raw, self)
 
     @property
     def is_annotated(self) -> bool:
@@ -106,23 +136,6 @@ class Pod:
         """A static pod's reflection: the kubelet runs its file, whatever the object says."""
         return MIRROR in self.annotations
 
-    @cached_property
-    def options(self) -> Options:
-        """What the dpdk/… annotations ask for."""
-        return read_options(self.annotations) if self._options is None else self._options
-
-    @cached_property
-    def containers(self) -> tuple[Container, ...]:
-        """App containers, then init containers and sidecars; ephemeral containers have no resources and count for nothing."""
-        return tuple(self._containers())
-
-    def _containers(self) -> Iterator[Container]:
-        for index, raw in enumerate(self.spec["containers"]):
-            yield Container(raw, ("spec", "containers", index), "app")
-        for index, raw in enumerate(self.spec.get("initContainers") or ()):
-            role: Literal["sidecar", "init"] = "sidecar" if raw.get("restartPolicy") == "Always" else "init"
-            yield Container(raw, ("spec", "initContainers", index), role)
-
     @property
     def volumes(self) -> list[Mapping[str, Any]]:
         """spec.volumes"""
@@ -133,23 +146,13 @@ class Pod:
         """spec.securityContext"""
         return self.spec.get("securityContext") or _NONE
 
-    @cached_property
-    def dpdk_containers(self) -> tuple[Container, ...]:
-        """The containers that run DPDK; none while `dpdk_containers_problem` stands."""
-        return self._choice[0]
-
-    @property
-    def dpdk_containers_problem(self) -> Reject | None:
-        """Why it can't be told which containers run DPDK."""
-        return self._choice[1]
-
-    @cached_property
-    def _choice(self) -> tuple[tuple[Container, ...], Reject | None]:
+    def _choose(self) -> tuple[tuple[Container, ...], Reject | None]:
         """CONTRACT: the named ones, else those asking for hugepages, else the only one, else the default container."""
         if self.options.containers is not None:
             return self._named(self.options.containers)
         apps = [container for container in self.containers if container.role == "app"]
-        chosen = [container for container in apps if container.asks_for_hugepages()] or (apps if len(apps) == 1 else [])
+        asking = [container for container in apps if container.asks_for_hugepages()]
+        chosen = asking or (apps if len(apps) == 1 else [])
         if not chosen:
             default = self.annotations.get(DEFAULT_CONTAINER)
             chosen = [container for container in apps if container.raw.get("name") == default is not None]
@@ -171,6 +174,14 @@ class Pod:
                 detail = f"there is no container or sidecar '{shown(name, 63)}'; the pod has {_listed(runnable)}"
                 return (), Reject(path, "unknown container", detail)
         return tuple(container for container in runnable if container.raw.get("name") in wanted), None
+
+
+def _containers(spec: Mapping[str, Any]) -> Iterator[Container]:
+    for index, raw in enumerate(spec["containers"]):
+        yield Container(raw, ("spec", "containers", index), "app")
+    for index, raw in enumerate(spec.get("initContainers") or ()):
+        role: Role = "sidecar" if raw.get("restartPolicy") == "Always" else "init"
+        yield Container(raw, ("spec", "initContainers", index), role)
 
 
 def _listed(containers: list[Container]) -> str:

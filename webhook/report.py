@@ -17,6 +17,7 @@ REASONS = 50
 REASON_LENGTH = 1_000  # characters
 REFUSAL_LENGTH = 16 * 1024  # characters
 _ADVICE_LENGTH = 256  # characters; the API server cuts what is longer
+_AUDIT_LENGTH = 1_024  # characters
 _PART = 60
 
 
@@ -92,6 +93,11 @@ def advice(subject: Subject, decision: Decision) -> list[str]:
     head = [f"the pods of this {subject.kind} would be refused ({_count(reasons)}):"] if reasons else []
     lines = head + reasons + warnings(decision)
     return _bounded(lines, len(lines), WARNINGS_LENGTH)
+
+
+def changes(patch: Sequence[Mapping[str, Any]]) -> str:
+    """Each operation of a patch by its kind and its JSON Pointer, for the audit log; at most 1,024 characters."""
+    return shown("; ".join([f"{operation['op']} {operation['path']}" for operation in patch]), _AUDIT_LENGTH)
 
 
 def shortfall(change: Change) -> str:

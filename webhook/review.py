@@ -1,18 +1,18 @@
 """Run the rules on a draft of a pod, and record what they did: the Decision that everything else renders."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from webhook.edits import Draft, Operation, Reject, Remove, Warn
 from webhook.path import Path
-from webhook.pod import Pod, container_name
+from webhook.pod import Pod
 from webhook.rules import OPT_IN, RULES, Rule
 from webhook.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One thing that a rule changed."""
 
     rule: str
@@ -22,8 +22,7 @@ class Change:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing that a rule refuses, or warns of."""
 
     rule: str
@@ -33,8 +32,7 @@ class Finding:
     detail: str  # one sentence, with what to write instead
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What became of one pod. `pod` is the pod as it would be; with rejections, as far as the rules got. It stands `at` a
     place in the object that was given, with which every path here begins."""
 
@@ -68,28 +66,21 @@ def review(pod: Pod, settings: Settings, rules: Sequence[Rule] = RULES, *, at: P
     changes: list[Change] = []
     rejections: list[Finding] = []
     warnings: list[Finding] = []
+    names = {container.path: container.name for container in pod.containers}
     view = pod
+    is_changed = False
     for rule in (OPT_IN, *rules) if is_promised else (OPT_IN,):
-        changed = len(changes)
+        if is_changed:
+            view, is_changed = view.after(draft.pod), False
         # a rule sees the pod as it stood when the rule began: all of its edits are taken before the first is applied
         for edit in tuple(rule.propose(view, settings)):
-            container = _container(view, edit.path)
-            match edit:
-                case Reject():
-                    rejections.append(Finding(rule.id, container, (*at, *edit.path), edit.reason, edit.detail))
-                case Warn():
-                    warnings.append(Finding(rule.id, container, (*at, *edit.path), edit.reason, edit.detail))
-                case _:
-                    operation = draft.apply(edit).below(at)
-                    value = None if isinstance(edit, Remove) else edit.value
-                    changes.append(Change(rule.id, container, operation, value, edit.why))
-        if len(changes) > changed:
-            view = Pod(draft.pod, view.options)
+            container = names.get(edit.path[:3])
+            if isinstance(edit, Reject):
+                rejections.append(Finding(rule.id, container, (*at, *edit.path), edit.reason, edit.detail))
+            elif isinstance(edit, Warn):
+                warnings.append(Finding(rule.id, container, (*at, *edit.path), edit.reason, edit.detail))
+            else:
+                value = None if isinstance(edit, Remove) else edit.value
+                changes.append(Change(rule.id, container, draft.apply(edit).below(at), value, edit.why))
+                is_changed = True
     return Decision(is_promised, tuple(changes), tuple(rejections), tuple(warnings), draft.pod, at)
-
-
-def _container(pod: Pod, path: Path) -> str | None:
-    """The name of the container that a path leads into."""
-    if len(path) < 3 or path[1] not in ("containers", "initContainers"):
-        return None
-    return container_name(pod.spec[path[1]][path[2]], path)

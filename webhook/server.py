@@ -1,65 +1,59 @@
-"""uvicorn: the sockets, TLS, and an orderly end."""
+"""The process: its sockets, its signals, and an orderly end."""
 
 import asyncio
 import contextlib
+import ctypes
+import gc
+import itertools
 import logging
+import resource
 import signal
 import socket
-import ssl
-from collections.abc import Callable, Iterator
+from typing import Final
 
-import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
-from webhook.app import Readiness, add_health, create_app, create_health_app
+from webhook.app import create_app
+from webhook.health import Readiness, create_health_app
+from webhook.journal import Journal, configure
+from webhook.listener import Listener
+from webhook.metrics import Metrics
 from webhook.settings import Settings
+from webhook.tls import Certificates, Unusable
 
 _log = logging.getLogger("dpdk-webhook")
 
-KEEP_ALIVE = 130  # seconds; the API server drops idle connections after 90 and never retries one that we closed first
-DRAIN = 5  # seconds in which endpoints forget a replica that said it is not ready
-FINISH = 10  # seconds for what is in flight then
+TICK: Final = 0.5  # seconds between two looks at the connections; every second time the certificates' files are read too
+HEALTH_CONNECTIONS: Final = 64
+MINUTE: Final = 120  # ticks
+HORDE: Final = 256  # connections
+OTHER_FILES: Final = 128  # descriptors beside the connections': files, pipes, the workers' sockets
 
 
 class ServeError(Exception):
     """The server can't start; one line says why and what to do."""
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM (drain, then end) or SIGINT (end now)."""
+def serve(settings: Settings, app: ASGIApp | None = None) -> None:
+    """Serve until SIGTERM (drain, then end) or SIGINT (end now); another app than ours is served exactly as ours is."""
     if not settings.tls_cert:
         raise ServeError(
             "tls_cert and tls_key are not set; write DPDK_WEBHOOK_TLS_CERT and DPDK_WEBHOOK_TLS_KEY "
             "(`python -m certs issue` makes a pair)"
         )
-    context = tls_context(settings)
     with (
         listen(settings.host, settings.tls_port, "tls_port") as https,
         listen(settings.host, settings.health_port, "health_port") as health,
+        configure() as journal,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(_serve(settings, context, https, health))
-
-
-def tls_context(settings: Settings) -> ssl.SSLContext:
-    """TLS 1.2 or newer with the configured pair; HTTP/1.1 only, as the API server spreads no load over HTTP/2."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        # without a function OpenSSL would ask a terminal for the passphrase, and wait
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, password=_no_passphrase)
-    except ssl.SSLError as error:
-        problem = (error.reason or "no PEM in one of them").replace("_", " ").lower()
-        raise ServeError(f"tls_cert {settings.tls_cert} and tls_key {settings.tls_key} are not a pair: {problem}") from error
-    except OSError as error:
-        problem = (error.strerror or str(error)).lower()
-        raise ServeError(f"tls_cert {settings.tls_cert} or tls_key {settings.tls_key} can't be read: {problem}") from error
-    return context
-
-
-def _no_passphrase() -> str:
-    raise ServeError("tls_key is encrypted; give a key without a passphrase")
+        metrics = Metrics(lambda: journal.dropped)
+        try:
+            certificates = Certificates(settings, metrics)
+        except Unusable as error:
+            raise ServeError(str(error)) from error
+        runner.run(_serve(settings, app, metrics, journal, certificates, https, health))
 
 
 def listen(host: str, port: int, setting: str) -> socket.socket:
@@ -78,74 +72,80 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
     return listener
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without signal handlers of its own: two of them share this process."""
-
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None] = lambda: None) -> None:
-        super().__init__(config)
-        self._tell_started = started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._tell_started()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-async def _serve(settings: Settings, context: ssl.SSLContext, https: socket.socket, health: socket.socket) -> None:
+async def _serve(
+    settings: Settings,
+    app: ASGIApp | None,
+    metrics: Metrics,
+    journal: Journal,
+    certificates: Certificates,
+    https: socket.socket,
+    health: socket.socket,
+) -> None:
     readiness = Readiness()
-    app = create_app(settings)
-    add_health(app, readiness)
-    ended = asyncio.Event()
-
-    def ready() -> None:
-        readiness.state = "ok"
-        _log.info("serving on https://%s:%d, health on http://%s:%d", *https.getsockname()[:2], *health.getsockname()[:2])
-
-    def end() -> None:
-        ended.set()
-        main.should_exit = True
-
-    def end_now() -> None:
-        end()
-        # closing one waits for the peer to close too, for as long as FINISH: an idle client that doesn't read keeps us here
-        for connection in list(main.server_state.connections):
-            connection.transport.abort()
-
-    async def drain() -> None:
-        readiness.state = "draining"
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), DRAIN)
-        end()
-
-    main = _Server(config(app, context), ready)
-    beside = _Server(config(create_health_app(readiness), None))
+    ours = create_app(settings, metrics, journal, readiness)
+    main = Listener(app or ours, https, _connections(settings.max_connections), metrics, certificates)
+    beside = Listener(create_health_app(readiness, metrics), health, HEALTH_CONNECTIONS, metrics)
     loop = asyncio.get_running_loop()
-    draining: list[asyncio.Task[None]] = []
-    loop.add_signal_handler(signal.SIGTERM, lambda: draining.append(loop.create_task(drain())))
-    loop.add_signal_handler(signal.SIGINT, end_now)
-    side = loop.create_task(beside.serve([health]))
-    await main.serve([https])
-    ended.set()
+    told = asyncio.Event()
+
+    async def serve_to_the_end() -> None:
+        await told.wait()
+        readiness.state = "draining"
+        metrics.set_draining(True)
+        main.drain()
+        await asyncio.sleep(settings.drain_seconds)
+        await main.finish()
+
+    memory = _Memory()
+    ticks = itertools.count(1)
+
+    def tick() -> None:
+        loop.call_later(TICK, tick)  # first: should the rest fail one day, it is tried again
+        number = next(ticks)
+        if number % 2 == 0:
+            certificates.look()
+        for listener in (main, beside):
+            listener.sweep(loop.time())
+        memory.give_back(number, main.ended)
+
+    serving = loop.create_task(serve_to_the_end())
+    loop.add_signal_handler(signal.SIGTERM, told.set)
+    loop.add_signal_handler(signal.SIGINT, serving.cancel)
+    loop.call_later(TICK, tick)
+    gc.collect()
+    gc.freeze()  # what is here now stays: a full collection need not look at it, while a review waits
+    readiness.state = "ok"
+    _log.info("serving on https://%s:%d, health on http://%s:%d", *https.getsockname()[:2], *health.getsockname()[:2])
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+    main.abort()
     # health answers to the very end: a probe that fails while we drain would have the kubelet kill what is in flight
-    beside.should_exit = True
-    await asyncio.gather(side, *draining)
+    beside.abort()
+    await ours.aclose()
 
 
-def config(app: object, context: ssl.SSLContext | None) -> uvicorn.Config:
-    """How uvicorn serves any app of ours."""
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=FINISH,
-        ssl_context_factory=(lambda config, default: context) if context else None,
-    )
+class _Memory:
+    """What is free goes back to the system, now and then and after a horde. By itself glibc keeps it, in pieces with something
+    between them: each thousand connections that come at once would leave some ten MiB more."""
+
+    def __init__(self) -> None:
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
+        self._tick = self._ended = 0
+
+    def give_back(self, tick: int, ended: int) -> None:
+        """`ended`: connections until now. It takes 1 ms, or 3."""
+        if self._trim is not None and (ended - self._ended >= HORDE or tick - self._tick >= MINUTE):
+            self._tick, self._ended = tick, ended
+            self._trim(0)
+
+
+def _connections(wanted: int) -> int:
+    """How many the process may have, after asking for as many descriptors as they need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + OTHER_FILES
+    if soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < needed:
+        _log.warning("max_connections %d is %d here: the process may open %d files", wanted, soft - OTHER_FILES, soft)
+    return min(wanted, max(soft - OTHER_FILES, 1))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import pydantic_settings
-from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from webhook.manifest import read_yaml
 from webhook.options import chosen_path_problem, env_name_problem, whole_pages_problem
@@ -73,6 +73,17 @@ def _amounts(amounts: Mapping[str, str]) -> Mapping[str, str]:
     return amounts
 
 
+def _listed(value: object) -> object:
+    """In the environment there are no lists."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _collector(url: str) -> str:
+    if url and not (url.startswith(("http://", "https://")) and url.partition("://")[2].strip("/")):
+        raise ValueError(f"'{url}' is not a URL of a collector; write one such as http://otel-collector:4318/v1/traces")
+    return url
+
+
 Amount = Annotated[str, AfterValidator(_above_zero), AfterValidator(_needed)]
 OptionalAmount = Annotated[str, AfterValidator(_above_zero)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -116,9 +127,32 @@ class Settings(BaseSettings):
     # the server; no field may be called `port`: a Service named dpdk-webhook makes Kubernetes set DPDK_WEBHOOK_PORT
     host: str = Field(default="0.0.0.0", description="the address to listen on")  # noqa: S104 - a pod listens on all of its own
     tls_port: Port = Field(default=8443, description="TLS: /mutate, /validate, /dry-run and the page")
-    health_port: Port = Field(default=8080, description="plain HTTP: /livez, /readyz")
+    health_port: Port = Field(default=8080, description="plain HTTP: /livez, /readyz, /metrics")
+    shed_after: float = Field(
+        default=1.0, gt=0, le=30, description="seconds; a review that waited longer for its turn is answered 503: ask again"
+    )
     tls_cert: str = Field(default="", description="path of the served certificate chain, PEM")
     tls_key: str = Field(default="", description="path of its private key, PEM")
+    # str: to YAML 1.3 is a number
+    tls_min_version: Annotated[Literal["1.2", "1.3"], BeforeValidator(str)] = Field(
+        default="1.2", description="the oldest version of TLS that is spoken"
+    )
+    client_ca: str = Field(
+        default="", description="path of the CA, PEM, that callers' certificates must come from; empty: anybody may call"
+    )
+    client_subjects: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        default=(),
+        description="who of them may call: a CN, DNS name or URI of the certificate; a list, or commas between them",
+    )
+    drain_seconds: float = Field(
+        default=5.0, ge=0, le=300, description="seconds in which endpoints forget a replica that is about to end"
+    )
+    max_connections: int = Field(
+        default=2048, ge=16, le=65536, description="connections on tls_port; beyond it those that say nothing give way"
+    )
+    tracing_endpoint: Annotated[str, AfterValidator(_collector)] = Field(
+        default="", description="URL to which traces go, OTLP over HTTP; empty: there are none"
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -151,6 +185,10 @@ class Settings(BaseSettings):
         if bool(self.tls_cert) != bool(self.tls_key):
             given, missing = ("tls_cert", "tls_key") if self.tls_cert else ("tls_key", "tls_cert")
             problems.append(f"{given} is set and {missing} is not; set both")
+        if self.client_ca and not self.client_subjects:
+            problems.append("client_ca is set and client_subjects is not; name who may call, such as kube-apiserver")
+        if self.client_subjects and not self.client_ca:
+            problems.append("client_subjects is set and client_ca is not; without a CA anybody may call by any name")
         if problems:
             raise ValueError("\n".join(problems))
         return self

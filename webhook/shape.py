@@ -3,7 +3,9 @@
 Source: the Kubernetes API reference, core/v1 PodSpec. Fields not named here are nobody's business and pass as they are.
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import msgspec
 
 from webhook.path import Path, dotted, shown
 from webhook.quantity import json_type
@@ -88,6 +90,32 @@ def check_shape(raw: object, at: Path = ()) -> dict[str, Any]:
     return raw
 
 
+def fits(spec: bytes) -> bool:
+    """Whether a pod's spec, given as JSON, surely has the shape. A yes spares check_shape, and comes several times faster."""
+    try:
+        read = _DECODER.decode(spec)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return 0 < len(read.containers or ()) <= CONTAINERS - len(read.initContainers or ())
+
+
+def _typed(shape: _Shape, name: str) -> Any:
+    """The type that has this shape in JSON, for msgspec."""
+    if isinstance(shape, dict):
+        fields = [(key, _typed(inner, key) | None, None) for key, inner in shape.items()]
+        return msgspec.defstruct(name.capitalize(), fields, frozen=True, gc=False)
+    if isinstance(shape, list):
+        return list[_typed(shape[0], name)]  # type: ignore[misc]
+    if isinstance(shape, _Each):
+        value = Any if shape.shape is None else _typed(shape.shape, name) | None
+        return dict[str, value]  # type: ignore[valid-type]
+    # a whole number of more than 64 bits is read as a float elsewhere
+    return Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] if shape is int else shape or Any
+
+
+_DECODER: Final = msgspec.json.Decoder(_typed(_POD["spec"], "spec"))
+
+
 def _check(value: object, shape: _Shape, path: Path) -> None:
     if isinstance(shape, dict):
         if not isinstance(value, dict):
@@ -121,18 +149,22 @@ def _show(value: object) -> str:
     return json_type(value)
 
 
-def check_depth(value: object, at: Path = ()) -> None:
-    """Malformed when objects and lists are nested deeper than 64: nothing that Kubernetes sends is."""
-    level = [value]
+_NESTING: Final = (dict, list)
+
+
+def check_depth(value: object, at: Path = (), *, has_aliases: bool = True) -> None:
+    """Malformed when objects and lists are nested deeper than 64: nothing that Kubernetes sends is. What was
+    read as JSON has no aliases, and is looked at faster."""
+    level: list[Any] = [value] if type(value) in _NESTING else []
     for _ in range(DEPTH + 1):
-        # by identity: what YAML aliases repeat is looked at once, so that the work stays that of the text's own size
-        below = {
-            id(inner): inner
+        inner = [
+            each
             for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
-            if isinstance(inner, dict | list)
-        }
-        if not below:
+            for each in (outer.values() if type(outer) is dict else outer)
+            if type(each) is dict or type(each) is list
+        ]
+        if not inner:
             return
-        level = list(below.values())
+        # by identity: what YAML aliases repeat is looked at once, so that the work stays that of the text's own size
+        level = list({id(each): each for each in inner}.values()) if has_aliases else inner
     raise Malformed(at, f"nested deeper than {DEPTH} levels")

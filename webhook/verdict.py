@@ -1,14 +1,14 @@
 """What became of a review, for those who count and log it: no pod is in here."""
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 Outcome: TypeAlias = Literal["changed", "unchanged", "refused", "ignored"]
 Counts: TypeAlias = tuple[tuple[str, int], ...]  # (rule, how many), in the order in which the rules were asked
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """Who asked for what; a string that the review does not have is empty."""
 
     uid: str
@@ -19,8 +19,7 @@ class Asked:
     user: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """How a review was answered. `ignored`: it made no promise, or there was nothing to judge."""
 
     outcome: Outcome

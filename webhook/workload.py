@@ -5,8 +5,10 @@ the rules need none of the API server's defaults, since a missing request is to 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from webhook.edits import Draft, Set
 from webhook.options import ANNOTATION

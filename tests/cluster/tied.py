@@ -66,7 +66,15 @@ class Tied:
 
     def stop(self, *, seconds: float) -> int:
         """Send SIGTERM, and SIGKILL when that was not enough; return the exit code."""
+        self.terminate()
+        return self.wait(seconds=seconds)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
         self._child.terminate()
+
+    def wait(self, *, seconds: float) -> int:
+        """Return the exit code of a program that ends by itself; it is killed when that takes longer."""
         try:
             return self._child.wait(seconds)
         except subprocess.TimeoutExpired:

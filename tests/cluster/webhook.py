@@ -27,7 +27,7 @@ class Webhook:
         self.url = f"https://127.0.0.1:{tls_port}"
         self.health_url = f"http://127.0.0.1:{health_port}"
         self.log = directory / "webhook.log"
-        self._settings = _variables(settings or {})
+        self._settings = variables(settings or {})
         self._own = throwaway.settings(files, tls_port, health_port)
         self._process: Tied | None = None
 
@@ -51,8 +51,8 @@ class Webhook:
 
     def use(self, settings: Mapping[str, Any]) -> None:
         """Start it anew with these settings, unless it has them already."""
-        if _variables(settings) != self._settings:
-            self._settings = _variables(settings)
+        if variables(settings) != self._settings:
+            self._settings = variables(settings)
             self.kill()  # nothing is in flight, and a stop waits until nobody would still be sent here
             self.start()
 
@@ -68,12 +68,16 @@ class Webhook:
             process.kill()
 
     def _environment(self) -> dict[str, str]:
-        # What whoever runs the tests has set for a server of his own is not meant for this one.
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("DPDK_WEBHOOK_")}
-        return inherited | self._settings | self._own
+        return inherited() | self._settings | self._own
 
 
-def _variables(settings: Mapping[str, Any]) -> dict[str, str]:
+def inherited() -> dict[str, str]:
+    """This process' environment, without what whoever runs the tests has set for a server of his own."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("DPDK_WEBHOOK_")}
+
+
+def variables(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings, named as in the configuration file, as the environment has them."""
     return {
         f"DPDK_WEBHOOK_{key.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
         for key, value in settings.items()

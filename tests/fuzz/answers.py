@@ -23,7 +23,8 @@ class InProcess:
         self._loop = asyncio.new_event_loop()
 
     def close(self) -> None:
-        """Leave no loop behind."""
+        """Leave no process and no loop behind."""
+        self._loop.run_until_complete(self._app.aclose())
         self._loop.close()
 
     def post(self, path: str, body: bytes) -> tuple[int, bytes]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from webhook.app import BODY_LIMIT
+from webhook.intake import BODY_LIMIT
 
 FILES: Final = Path(__file__).parent / "corpus"
 

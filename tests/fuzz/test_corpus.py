@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from scripts import throwaway
 from tests.fuzz.answers import PATHS, InProcess, problem
 from tests.fuzz.corpus import FILES, GENERATED, corpus
-from tests.test_server import Server, _serving
+from tests.serving import Server, serving
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -36,7 +37,7 @@ def outcome(answers: list[tuple[int, Any]]) -> str:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     files = throwaway.issue(tmp_path_factory.mktemp("certificates"))
-    with _serving(files, tmp_path_factory.mktemp("server")) as running:
+    with serving(files, tmp_path_factory.mktemp("server")) as running:
         yield running
 
 
@@ -55,8 +56,9 @@ def test_an_answer_is_written_down_for_every_body_and_no_other() -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_app_gives_the_answer(name: str) -> None:
     async def ask() -> list[tuple[int, Any]]:
-        transport = httpx.ASGITransport(create_app(Settings()))
-        async with httpx.AsyncClient(transport=transport, base_url="https://webhook") as client:
+        app = create_app(Settings())
+        transport = httpx.ASGITransport(app)
+        async with aclosing(app), httpx.AsyncClient(transport=transport, base_url="https://webhook") as client:
             return [(a.status_code, a.content) for a in [await client.post(path, content=corpus()[name]) for path in PATHS]]
 
     assert outcome(asyncio.run(ask())) == EXPECTED[name]

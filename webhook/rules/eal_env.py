@@ -9,8 +9,9 @@ Why:          EAL reads no environment by itself: the image passes the variable 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from webhook.eal import UNKNOWN, CommandLine, Value, Variables, command_line, huge_dirs, without_huge_dir
 from webhook.edits import Edit, Prepend, Reject, Set, Warn
@@ -24,8 +25,7 @@ _WHY = "EAL finds its hugepages there, once the image passes the variable on"
 _DEPENDS = "it depends on a variable; name a hugepage mount"
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
+class _Choice(Struct, frozen=True):
     """What one container's variable is to say, and what is there."""
 
     container: Container

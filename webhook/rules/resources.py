@@ -11,11 +11,9 @@ Why:          exclusive CPUs need Guaranteed QoS and an integer request (Kuberne
 from collections.abc import Iterator
 
 from webhook.edits import Edit, Reject, Set, Warn
-from webhook.pod import HUGEPAGES, Container, Pod
+from webhook.pod import HUGEPAGES, LIMIT_RANGER, Container, Pod
 from webhook.quantity import Quantity, QuantityError, parse
 from webhook.settings import Settings
-
-LIMIT_RANGER = "kubernetes.io/limit-ranger"  # what the LimitRanger plugin writes beside the defaults that it gave
 
 _EQUAL = "exclusive CPUs need requests equal to limits in every container"
 _DEFAULT = "exclusive CPUs need it in every container; this site's default"
@@ -131,23 +129,22 @@ def _others(container: Container) -> Iterator[Edit]:
 
 def _read(container: Container, resource: str) -> tuple[Reject | None, Quantity | None, Quantity | None]:
     """(problem, request, limit); 0 counts as unset where both sides say no more."""
-    amounts: dict[str, Quantity | None] = {}
-    for side, values in (("requests", container.requests), ("limits", container.limits)):
-        value = values.get(resource)
-        path = container.at("resources", side, resource)
+    amounts: list[Quantity | None] = []
+    for side, value in (("requests", container.requests.get(resource)), ("limits", container.limits.get(resource))):
         try:
-            amounts[side] = None if value is None else parse(value)
+            amount = None if value is None else parse(value)
         except QuantityError as error:
+            path = container.at("resources", side, resource)
             return (Reject(path, "not a quantity", f"{error.problem}; write a number such as 2"), None, None)
-        amount = amounts[side]
         if amount is not None and amount.millis < 0:
+            path = container.at("resources", side, resource)
             return (Reject(path, "negative amount", f"{amount} is below 0; write what the container needs"), None, None)
-    request, limit = amounts["requests"], amounts["limits"]
-    if request is not None and limit is not None and request > limit:
+        amounts.append(amount)
+    request, limit = amounts
+    if request is not None and limit is not None and request.millis > limit.millis:
         detail = f"the request {request} is more than the limit {limit}; write one amount on both sides"
         return (Reject(container.at("resources", "requests", resource), "request above limit", detail), None, None)
-    unset = Quantity(0)
-    return (None, None if request == unset else request, None if limit == unset else limit)
+    return (None, request if request and request.millis else None, limit if limit and limit.millis else None)
 
 
 def _both(

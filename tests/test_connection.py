@@ -1,0 +1,290 @@
+"""What one connection may do, and what several may: limits, order, deadlines, places. The process is real, and so is TLS."""
+
+import asyncio
+import contextlib
+import re
+import resource
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvloop
+from starlette.types import Receive, Scope, Send
+
+from scripts import throwaway
+from scripts.throwaway import Certificates
+from tests.serving import HEAD, LIVE, REQUEST, Server, answer, eventually, everything, serving
+from webhook.listener import Listener
+from webhook.metrics import Metrics
+from webhook.server import listen
+from webhook.settings import Settings
+from webhook.tls import Certificates as Served
+
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+ALLOWED = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return throwaway.issue(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def server(files: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all that leave it as it was."""
+    with serving(files, tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+def _said(server: Server, *parts: bytes) -> bytes:
+    """Everything that is answered, to the end of the connection."""
+    with server.connect() as connection:
+        with contextlib.suppress(ConnectionError, ssl.SSLError):  # it may have heard enough
+            for part in parts:
+                connection.sendall(part)
+        return everything(connection)
+
+
+def _statuses(said: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d\d\d) ", said)]
+
+
+# --- limits
+
+
+def test_a_head_may_have_64_kib(server: Server) -> None:
+    start = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: "
+    longest = start + b"x" * (64 * 1024 - len(start) - 4) + b"\r\n\r\n"
+    assert len(longest) == 64 * 1024
+    assert _statuses(_said(server, longest)) == [200]
+    assert _statuses(_said(server, longest.replace(b"X: ", b"X: y"))) == [431]
+
+
+@pytest.mark.parametrize("count", [100, 101])
+def test_a_request_may_have_100_headers(server: Server, count: int) -> None:
+    headers = b"".join(b"x-%d: x\r\n" % number for number in range(count - 2))
+    said = _said(server, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n")
+    assert _statuses(said) == [200 if count == 100 else 431]
+    if count == 101:
+        assert said.endswith(b"\r\n\r\nthe headers are above a limit\n")
+
+
+WITHOUT_END = {
+    "a header": (HEAD + b"X: ", b"x" * 9000),
+    "a path": (b"GET /", b"x" * 9000),
+    "empty lines": (b"", b"\r\n" * 4500),
+    "a chunk's extension": (CHUNKED + b"1;a=", b"x" * 9000),
+    "a chunk's length": (CHUNKED, b"0" * 9000),
+    "a trailer": (CHUNKED + b"0\r\nx: ", b"x" * 9000),
+    "trailers": (CHUNKED + b"0\r\n", b"a: b\r\n" * 1500),
+    "chunks of a byte": (CHUNKED, b"1\r\nx\r\n" * 1500),
+}
+
+
+@pytest.mark.parametrize("what", WITHOUT_END)
+def test_nothing_beside_a_body_may_go_on_without_end(server: Server, what: str) -> None:
+    first, then = WITHOUT_END[what]
+    began = time.monotonic()
+    said = _said(server, first, *[then] * 60)
+    assert _statuses(said) in ([431], [400])
+    assert time.monotonic() - began < 5
+    assert server.answers()
+
+
+def test_a_body_in_chunks_is_as_good_as_one_in_one_piece(server: Server) -> None:
+    body = REQUEST.partition(b"\r\n\r\n")[2]
+    parts = [body[start : start + 100] for start in range(0, len(body), 100)]
+    chunks = b"".join(b"%x;name=value\r\n%b\r\n" % (len(part), part) for part in parts)
+    with server.connect() as connection:
+        for _ in range(2):
+            connection.sendall(CHUNKED + chunks + b"0\r\nX-Trailer: x\r\n\r\n")
+            assert answer(connection).startswith(ALLOWED)
+
+
+# --- order
+
+
+def test_hundreds_of_requests_in_one_write_are_answered_in_order(server: Server) -> None:
+    wanted = [200 if number % 3 else 404 for number in range(600)]
+    requests = [LIVE if status == 200 else LIVE.replace(b"/livez", b"/none") for status in wanted]
+    before = server.rss
+    with server.connect() as connection:
+        connection.sendall(b"".join(requests))
+        statuses: list[int] = []
+        received = b""
+        while len(statuses) < len(wanted):
+            received += connection.recv(65536)
+            statuses = _statuses(received)
+    assert statuses == wanted
+    assert server.rss - before < 8
+
+
+def test_reviews_and_bodies_of_chunks_can_be_pipelined(server: Server) -> None:
+    body = REQUEST.partition(b"\r\n\r\n")[2]
+    chunked = CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    last = LIVE.replace(b"Host", b"Connection: close\r\nHost")
+    assert _statuses(_said(server, (REQUEST + chunked + LIVE) * 20 + last)) == [200] * 61
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        pytest.param(b"\x00\x01\r\n\r\n", id="instead of a head"),
+        pytest.param(CHUNKED + b"zz\r\n", id="in a body"),
+        pytest.param(LIVE[:-2] + b"x-%d: x\r\n" % 1 * 101 + b"\r\n", id="too many headers"),
+    ],
+)
+def test_what_comes_before_garbage_is_answered_before_it(server: Server, garbage: bytes) -> None:
+    said = _said(server, REQUEST + LIVE + garbage + LIVE)
+    assert _statuses(said)[:2] == [200, 200]
+    assert _statuses(said)[2:] in ([], [400], [431])
+
+
+def test_a_body_that_breaks_off_into_garbage_is_answered_400(server: Server) -> None:
+    assert _statuses(_said(server, CHUNKED + b"1\r\n{\r\n", b"zz\r\n")) == [400]
+
+
+def test_an_upgrade_is_not_taken_and_what_follows_is_not_read(server: Server) -> None:
+    upgrade = LIVE.replace(b"Host", b"Connection: upgrade\r\nUpgrade: h2c\r\nHost")
+    said = _said(server, upgrade + LIVE)
+    assert _statuses(said) == [200]
+    assert b"connection: close\r\n" in said
+
+
+def test_a_client_who_asks_before_he_sends_is_told_to_go_on(server: Server) -> None:
+    head, _, body = REQUEST.partition(b"\r\n\r\n")
+    with server.connect() as connection:
+        connection.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert answer(connection).startswith(ALLOWED)
+
+
+def test_whoever_goes_on_sending_after_his_answer_is_cut_off(server: Server) -> None:
+    began = time.monotonic()
+    with server.connect() as connection:
+        connection.sendall(HEAD + b"Content-Length: 99999999\r\n\r\n")
+        assert answer(connection).startswith(b"HTTP/1.1 413 ")
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            _send_for(connection, 20)
+    assert time.monotonic() - began < 10
+
+
+def _send_for(connection: ssl.SSLSocket, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        connection.sendall(b" " * 1000)
+        time.sleep(0.01)
+
+
+# --- who gets a place
+
+
+def test_a_horde_that_says_nothing_gives_way_to_whoever_asks(files: Certificates, tmp_path: Path) -> None:
+    with serving(files, tmp_path, max_connections=16) as server, contextlib.ExitStack() as stack:
+        kept = stack.enter_context(server.connect())
+        kept.sendall(REQUEST)
+        assert answer(kept).startswith(ALLOWED)
+        silent = [stack.enter_context(server.tcp()) for _ in range(10)]
+        idle = [stack.enter_context(server.connect()) for _ in range(20)]
+        for _ in range(20):
+            assert server.answers()
+        assert [each.recv(1) for each in silent] == [b""] * 10
+        assert everything(idle[0]) == b""
+        assert server.counted('dpdk_webhook_shed_total{reason="connections"}') >= 16
+        kept.sendall(REQUEST)
+        assert answer(kept).startswith(ALLOWED), "whoever has asked for something stays as long as others have not"
+
+
+def test_a_horde_that_once_said_something_gives_way_too_but_not_who_is_at_work(files: Certificates, tmp_path: Path) -> None:
+    with serving(files, tmp_path, max_connections=16) as server, contextlib.ExitStack() as stack:
+        horde = [stack.enter_context(server.connect()) for _ in range(16)]
+        for each in horde:
+            each.sendall(LIVE)
+            assert answer(each).startswith(ALLOWED)
+            time.sleep(0.01)
+        newcomer = stack.enter_context(server.connect())
+        newcomer.sendall(REQUEST)
+        assert answer(newcomer).startswith(ALLOWED)
+        assert everything(horde[0]) == b"", "the longest idle one"
+        at_work = [newcomer, *horde[1:]]
+        for each in at_work:
+            each.sendall(REQUEST[:-1])
+        eventually(lambda: not server.answers_at_all(), 3, "there is no place left")
+        for each in at_work:
+            each.sendall(REQUEST[-1:])
+            assert answer(each).startswith(ALLOWED)
+        assert server.answers()
+
+
+def test_a_process_without_files_neither_ends_nor_spins(files: Certificates, tmp_path: Path) -> None:
+    with serving(files, tmp_path) as server, contextlib.ExitStack() as stack:
+        used = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used + 10, used + 10))
+        for _ in range(40):
+            stack.enter_context(server.tcp())
+        before = server.cpu
+        time.sleep(1)
+        assert server.cpu - before < 0.5
+        assert server.answers()
+
+
+# --- in this process, where the moment can be chosen
+
+
+async def _app(scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def test_a_request_that_waits_in_the_socket_is_answered_when_idle_connections_end(files: Certificates) -> None:
+    async def play() -> list[bytes]:
+        metrics = Metrics()
+        listening = listen("127.0.0.1", 0, "tls_port")
+        served = Served(Settings(tls_cert=str(files.certificate), tls_key=str(files.key)), metrics)
+        listener = Listener(_app, listening, 16, metrics, served)
+        port = listening.getsockname()[1]
+        asking, silent = [await asyncio.to_thread(_connected, files, port) for _ in range(2)]
+        for each in (asking, silent):
+            each.sendall(LIVE)
+            assert (await asyncio.to_thread(answer, each)).startswith(ALLOWED)
+        await asyncio.sleep(0.1)
+        asking.sendall(LIVE)  # into the kernel: the loop reads nothing until we give way
+        for connection in listener.connections:
+            connection.end()
+        first = await asyncio.to_thread(answer, asking)
+        ends = [await asyncio.to_thread(each.recv, 1) for each in (asking, silent)]
+        for each in (asking, silent):
+            each.close()
+        listener.abort()
+        await asyncio.sleep(0)
+        return [first, *ends]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        first, *ends = runner.run(play())
+    assert first.startswith(ALLOWED)
+    assert b"connection: close\r\n" in first
+    assert ends == [b"", b""]
+
+
+def _connected(files: Certificates, port: int) -> ssl.SSLSocket:
+    return files.trust.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=20), server_hostname="localhost")
+
+
+# --- the log
+
+
+def test_bad_clients_fill_no_log(server: Server) -> None:
+    for _ in range(60):
+        assert _statuses(_said(server, b"\x00\x01\r\n\r\n")) == [400]
+        with server.tcp() as no_tls:
+            no_tls.sendall(LIVE)
+            assert everything(no_tls) == b""
+    lines = server.log.read_text().splitlines()
+    assert 1 <= sum("bad clients" in line for line in lines) <= 2
+    assert sum('"level":"warning"' in line for line in lines) < 5

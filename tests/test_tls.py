@@ -1,0 +1,360 @@
+"""TLS as it is spoken, who may call, and certificates that change while they are served."""
+
+import os
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from certs.issue import Pair, issue_ca, issue_leaf
+from scripts import throwaway
+from scripts.throwaway import Certificates
+from tests.serving import LIVE, REQUEST, Server, answer, eventually, everything, serving
+from webhook import tls
+from webhook.metrics import Metrics
+from webhook.settings import Settings
+
+ALLOWED = b"HTTP/1.1 200 OK\r\n"
+RELOADED = 4.0  # seconds: two looks, and a slow machine
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return throwaway.issue(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def server(files: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all that leave it as it was."""
+    with serving(files, tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+# --- what is spoken
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_1_2_and_1_3_are_spoken(server: Server, version: ssl.TLSVersion) -> None:
+    context = server.files.trust
+    context.minimum_version = context.maximum_version = version
+    with server.connect(context) as connection:
+        assert connection.version() == version.name.replace("_", ".")
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_tls_1_1_is_refused(server: Server) -> None:
+    context = server.files.trust
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with closing(server.tcp()) as raw, pytest.raises(ssl.SSLError, match=r"EOF|PROTOCOL_VERSION"):
+        context.wrap_socket(raw, server_hostname="localhost")
+    server.counts_to(_failures("no_shared_protocol"), 1)
+
+
+@pytest.mark.parametrize("oldest", ["1.2", "1.3"])
+def test_the_oldest_version_is_a_setting_and_never_what_the_system_would_allow(files: Certificates, oldest: str) -> None:
+    context = _served(files, tls_min_version=oldest).context
+    assert context.minimum_version is {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[oldest]
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"), [(["h2", "http/1.1"], "http/1.1"), (["http/1.1"], "http/1.1"), (["h2"], None), ([], None)]
+)
+def test_http_2_is_never_chosen(server: Server, offered: list[str], chosen: str | None) -> None:
+    context = server.files.trust
+    if offered:
+        context.set_alpn_protocols(offered)
+    with server.connect(context) as connection:
+        assert connection.selected_alpn_protocol() == chosen
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_session_can_be_resumed_by_a_ticket(server: Server, version: ssl.TLSVersion) -> None:
+    context = server.files.trust
+    context.minimum_version = context.maximum_version = version
+    with server.connect(context) as connection:
+        connection.sendall(LIVE)
+        assert answer(connection).startswith(ALLOWED)  # tickets of 1.3 come with the first answer
+        session = connection.session
+        assert session is None or not session.has_ticket
+
+
+def _failures(reason: str) -> str:
+    return f'dpdk_webhook_tls_handshake_failures_total{{reason="{reason}"}}'
+
+
+def test_every_handshake_that_fails_is_counted_by_its_reason(server: Server) -> None:
+    with closing(server.tcp()) as silent:
+        with pytest.raises(ssl.SSLCertVerificationError), server.connect(ssl.create_default_context()):
+            pass
+        for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 100):
+            with closing(server.tcp()) as raw:
+                raw.sendall(garbage)
+                assert everything(raw) == b""
+        with closing(server.tcp()) as raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        for reason, count in (("unknown_ca", 1), ("not_tls", 2), ("reset", 1)):
+            server.counts_to(_failures(reason), count)
+        assert everything(silent) == b""
+    server.counts_to(_failures("timeout"), 1)
+    assert server.counted(_failures("other")) == 0
+
+
+# --- who may call
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A client certificate, as files."""
+
+    certificate: Path
+    key: Path
+
+    def trusting(self, files: Certificates) -> ssl.SSLContext:
+        context = files.trust
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+def _caller(
+    ca: Pair, directory: Path, name: str, *names: x509.GeneralName, days: int = 1, usage: x509.ObjectIdentifier | None = None
+) -> Caller:
+    issuer = x509.load_pem_x509_certificate(ca.certificate)
+    signer = serialization.load_pem_private_key(ca.key, None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=3))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.ExtendedKeyUsage([usage or ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    stem = f"{name}-{x509.random_serial_number()}"
+    caller = Caller(directory / f"{stem}.crt", directory / f"{stem}.key")
+    pem = serialization.Encoding.PEM
+    caller.certificate.write_bytes(builder.sign(signer, hashes.SHA256()).public_bytes(pem))
+    pkcs8 = serialization.PrivateFormat.PKCS8
+    caller.key.write_bytes(key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
+    return caller
+
+
+def _heard(server: Server, context: ssl.SSLContext | None) -> bytes:
+    """What a caller hears who asks for a decision; in TLS 1.3 he may learn only then that he is not welcome."""
+    try:
+        with server.connect(context) as connection:
+            connection.sendall(REQUEST.replace(b"Host", b"Connection: close\r\nHost"))
+            return everything(connection)
+    except (ConnectionError, ssl.SSLError):
+        return b""
+
+
+def test_only_those_who_are_named_are_heard(files: Certificates, tmp_path: Path) -> None:
+    ca, foreign = (issue_ca(name=name, now=datetime.now(UTC)) for name in ("callers", "others"))
+    client_ca = tmp_path / "client-ca.crt"
+    client_ca.write_bytes(ca.certificate)
+    uri = "spiffe://cluster/api"
+    welcome = {
+        "its CN": _caller(ca, tmp_path, "kube-apiserver"),
+        "a DNS name": _caller(ca, tmp_path, "x", x509.DNSName("api.example")),
+        "a URI": _caller(ca, tmp_path, "x", x509.UniformResourceIdentifier(uri)),
+    }
+    unwelcome = {
+        "subject": _caller(ca, tmp_path, "somebody", x509.DNSName("other.example")),
+        "unknown_ca": _caller(foreign, tmp_path, "kube-apiserver"),
+        "certificate_expired": _caller(ca, tmp_path, "kube-apiserver", days=-1),
+        "bad_certificate": _caller(ca, tmp_path, "kube-apiserver", usage=ExtendedKeyUsageOID.SERVER_AUTH),
+        "certificate_required": None,
+    }
+    subjects = f"kube-apiserver,api.example,{uri}"
+    with serving(files, tmp_path, client_ca=client_ca, client_subjects=subjects) as server:
+        for what, caller in welcome.items():
+            assert _heard(server, caller.trusting(files)).startswith(ALLOWED), what
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            for reason, stranger in unwelcome.items():
+                context = stranger.trusting(files) if stranger else files.trust
+                context.maximum_version = version
+                before = server.counted(_failures(reason))
+                assert _heard(server, context) == b"", reason
+                server.counts_to(_failures(reason), before + 1)
+        assert server.health("/readyz") == (200, "ok\n")
+
+
+def test_who_comes_from_a_ca_that_is_no_longer_trusted_is_cut_off(files: Certificates, tmp_path: Path) -> None:
+    old, new = (issue_ca(name=name, now=datetime.now(UTC)) for name in ("old", "new"))
+    client_ca = tmp_path / "client-ca.crt"
+    client_ca.write_bytes(old.certificate)
+    before, after = (_caller(ca, tmp_path, "kube-apiserver").trusting(files) for ca in (old, new))
+    with (
+        serving(files, tmp_path, client_ca=client_ca, client_subjects="kube-apiserver") as server,
+        server.connect(before) as one,
+        server.connect(before) as another,
+    ):
+        # a new CA beside the old one: nobody notices
+        client_ca.write_bytes(old.certificate + new.certificate)
+        eventually(lambda: _heard(server, after), RELOADED, "the new CA's callers are heard")
+        time.sleep(0.6)
+        one.sendall(REQUEST)
+        assert answer(one).startswith(ALLOWED)
+        another.sendall(REQUEST[:-1])
+        # without the old one its callers are strangers: who is idle is closed, and what is in flight is the last
+        client_ca.write_bytes(new.certificate)
+        assert everything(one) == b""
+        another.sendall(REQUEST[-1:])
+        said = everything(another)
+        assert said.startswith(ALLOWED)
+        assert b"connection: close\r\n" in said
+        assert _heard(server, before) == b""
+        assert _heard(server, after).startswith(ALLOWED)
+
+
+# --- certificates that change
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A pair of files behind links, as Kubernetes mounts a Secret: one rename makes all of it new."""
+
+    root: Path
+
+    def swap(self, pair: Pair) -> None:
+        directory = self.root / f"..{time.time_ns()}"
+        directory.mkdir()
+        (directory / "tls.crt").write_bytes(pair.certificate)
+        (directory / "tls.key").write_bytes(pair.key)
+        (self.root / "..new").symlink_to(directory.name)
+        os.replace(self.root / "..new", self.root / "..data")
+        for name in ("tls.crt", "tls.key"):
+            if not (self.root / name).is_symlink():
+                (self.root / name).symlink_to(f"..data/{name}")
+
+
+def _serial(server: Server) -> int:
+    with server.connect() as connection:
+        der = connection.getpeercert(binary_form=True)
+    assert der
+    return x509.load_der_x509_certificate(der).serial_number
+
+
+def _number(pair: Pair) -> int:
+    return x509.load_pem_x509_certificate(pair.certificate).serial_number
+
+
+def _reloads(result: str) -> str:
+    return f'dpdk_webhook_certificate_reloads_total{{result="{result}"}}'
+
+
+def test_a_new_pair_is_served_at_once_and_a_bad_one_never(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    ca = issue_ca(name="a CA", now=now)
+    first, second, third = (
+        issue_leaf(ca, names=["127.0.0.1", "localhost"], now=now, valid=timedelta(days=days)) for days in (1, 2, 3)
+    )
+    mounted = Mounted(tmp_path / "secret")
+    mounted.root.mkdir()
+    mounted.swap(first)
+    (tmp_path / "ca.crt").write_bytes(ca.certificate)
+    files = Certificates(tmp_path / "ca.crt", mounted.root / "tls.crt", mounted.root / "tls.key")
+    with serving(files, tmp_path) as server, server.connect() as kept:
+        assert _serial(server) == _number(first)
+        mounted.swap(second)
+        eventually(lambda: _serial(server) == _number(second), RELOADED, "the new certificate is served")
+        assert server.counted(_reloads("ok")) == 1
+        expiry = server.counted("dpdk_webhook_certificate_expiry_timestamp_seconds")
+        assert abs(expiry - (now + timedelta(days=2)).timestamp()) < 2
+        kept.sendall(REQUEST)
+        assert answer(kept).startswith(ALLOWED), "open connections live on"
+
+        for result, bad in (
+            ("mismatch", Pair(third.certificate, second.key)),
+            ("mismatch", Pair(b"", third.key)),
+        ):
+            count = server.counted(_reloads(result))
+            mounted.swap(bad)
+            server.counts_to(_reloads(result), count + 1, RELOADED)
+            assert _serial(server) == _number(second)
+        (mounted.root / "..data").unlink()
+        server.counts_to(_reloads("unreadable"), 1, RELOADED)
+        time.sleep(1.5)
+        assert [server.counted(_reloads(each)) for each in ("ok", "mismatch", "unreadable")] == [1, 2, 1], "each once"
+        assert server.log.read_text().count("the certificates are not reloaded") == 3
+        assert _serial(server) == _number(second)
+        mounted.swap(third)
+        eventually(lambda: _serial(server) == _number(third), RELOADED, "it is served once it is good")
+        kept.sendall(REQUEST)
+        assert answer(kept).startswith(ALLOWED)
+
+
+def _certificates(files: Certificates, **more: Any) -> tls.Certificates:
+    return tls.Certificates(Settings(tls_cert=str(files.certificate), tls_key=str(files.key), **more), Metrics())
+
+
+def _served(files: Certificates, **more: Any) -> tls.Served:
+    return _certificates(files, **more).served
+
+
+def test_half_of_a_new_pair_is_waited_out(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    ca = issue_ca(name="a CA", now=now)
+    first, second = (issue_leaf(ca, names=["localhost"], now=now) for _ in range(2))
+    files = Certificates(tmp_path / "ca", tmp_path / "crt", tmp_path / "key")
+    files.certificate.write_bytes(first.certificate)
+    files.key.write_bytes(first.key)
+    certificates = _certificates(files)
+    served = certificates.served
+    files.certificate.write_bytes(second.certificate)
+    certificates.look()
+    files.key.write_bytes(second.key)
+    assert certificates.served is served
+    certificates.look()
+    assert certificates.served is not served
+    assert certificates._metrics._reloads == {"ok": 1, "unreadable": 0, "mismatch": 0}, "nobody is told of the half"
+
+
+def test_what_can_not_be_served_says_why(files: Certificates, tmp_path: Path) -> None:
+    other = issue_ca(name="another", now=datetime.now(UTC))
+    certificate, key, encrypted, nothing, none = (tmp_path / name for name in ("c", "k", "e", "n", "x"))
+    certificate.write_bytes(other.certificate)
+    key.write_bytes(other.key)
+    nothing.write_bytes(b"")
+    private = serialization.load_pem_private_key(other.key, None)
+    secret = serialization.BestAvailableEncryption(b"secret")
+    encrypted.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret))
+    table = [
+        (files.certificate, key, f"tls_cert {files.certificate} and tls_key {key} are not a pair: key values mismatch"),
+        (certificate, nothing, f"tls_cert {certificate} and tls_key {nothing} are not a pair: no pem in one of them"),
+        (nothing, key, f"tls_cert {nothing} and tls_key {key} are not a pair: no pem in one of them"),
+        (none, key, f"tls_cert {none} can't be read: no such file or directory"),
+        (certificate, none, f"tls_key {none} can't be read: no such file or directory"),
+        (tmp_path, key, f"tls_cert {tmp_path} can't be read: is a directory"),
+        (certificate, encrypted, "tls_key is encrypted; give a key without a passphrase"),
+    ]
+    for cert, private_key, problem in table:
+        with pytest.raises(tls.Unusable) as caught:
+            _served(Certificates(files.ca, cert, private_key))
+        assert str(caught.value) == problem
+    for path, problem in (
+        (none, f"client_ca {none} can't be read: no such file or directory"),
+        (nothing, f"client_ca {nothing} holds no certificate in PEM"),
+        (key, f"client_ca {key} holds no certificate in PEM"),
+    ):
+        with pytest.raises(tls.Unusable) as caught:
+            _served(files, client_ca=str(path), client_subjects=["a"])
+        assert str(caught.value) == problem

@@ -23,7 +23,7 @@ from bench.servers import OURS, BenchError, start
 from scripts import throwaway
 
 STARTS: Final = 5
-WARM: Final = 10_000  # reviews until what is kept for later is filled
+WARM: Final = 50_000  # reviews until what is kept for later is filled, and malloc has found its size
 _CONNECTIONS: Final = 8
 _SECONDS: Final = 2  # of one round; all of them ask for different pods, each kind in turn
 _KINDS: Final = (review.new, review.known, review.refused, review.unannotated)
@@ -31,7 +31,7 @@ _IMPORT: Final = re.compile(r"^import time: +(\d+) \| +\d+ \| +([\w.]+)$", re.MU
 
 
 def measure(reviews: int = 200_000) -> dict[str, Any]:
-    """Seconds to ready, with byte code and without; MiB at the start, after 10,000 reviews, at the end and at most; threads;
+    """Seconds to ready, with byte code and without; MiB at the start, after 50,000 reviews, at the end and at most; threads;
     milliseconds of imports by package."""
     with TemporaryDirectory(prefix="dpdk-webhook-bench-") as directory:
         files = throwaway.issue(Path(directory))

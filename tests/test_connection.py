@@ -1,14 +1,16 @@
 """What one connection may do, and what several may: limits, order, deadlines, places. The process is real, and so is TLS."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import re
 import resource
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import uvloop
@@ -107,18 +109,19 @@ def test_a_body_in_chunks_is_as_good_as_one_in_one_piece(server: Server) -> None
 # --- order
 
 
-def test_hundreds_of_requests_in_one_write_are_answered_in_order(server: Server) -> None:
-    wanted = [200 if number % 3 else 404 for number in range(600)]
-    requests = [LIVE if status == 200 else LIVE.replace(b"/livez", b"/none") for status in wanted]
+def test_thousands_of_requests_at_once_are_answered_in_order_and_not_kept(server: Server) -> None:
+    wanted = [200 if number % 3 else 404 for number in range(9000)]
+    requests = b"".join(LIVE if status == 200 else LIVE.replace(b"/livez", b"/none") for status in wanted)
     before = server.rss
-    with server.connect() as connection:
-        connection.sendall(b"".join(requests))
-        statuses: list[int] = []
-        received = b""
-        while len(statuses) < len(wanted):
-            received += connection.recv(65536)
-            statuses = _statuses(received)
-    assert statuses == wanted
+    with server.connect() as connection, concurrent.futures.ThreadPoolExecutor() as pool:
+        sent = pool.submit(connection.sendall, requests)
+        received: list[bytes] = []
+        while sum(chunk.count(b"HTTP/1.1 ") for chunk in received) < len(wanted):
+            chunk = connection.recv(65536)
+            assert chunk
+            received.append(chunk)
+        sent.result()
+    assert _statuses(b"".join(received)) == wanted
     assert server.rss - before < 8
 
 
@@ -170,7 +173,7 @@ def test_whoever_goes_on_sending_after_his_answer_is_cut_off(server: Server) -> 
         assert answer(connection).startswith(b"HTTP/1.1 413 ")
         with pytest.raises((ConnectionError, ssl.SSLError)):
             _send_for(connection, 20)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 5
 
 
 def _send_for(connection: ssl.SSLSocket, seconds: float) -> None:
@@ -236,44 +239,89 @@ def test_a_process_without_files_neither_ends_nor_spins(files: Certificates, tmp
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
-    while (await receive()).get("more_body"):
+    """Answers before it has read anything on /early."""
+    while scope["path"] != "/early" and (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-def test_a_request_that_waits_in_the_socket_is_answered_when_idle_connections_end(files: Certificates) -> None:
-    async def play() -> list[bytes]:
+Play: TypeAlias = Callable[[Listener, socket.socket], Awaitable[None]]
+
+
+def _played(files: Certificates, play: Play) -> None:
+    async def run() -> None:
         metrics = Metrics()
         listening = listen("127.0.0.1", 0, "tls_port")
         served = Served(Settings(tls_cert=str(files.certificate), tls_key=str(files.key)), metrics)
         listener = Listener(_app, listening, 16, metrics, served)
-        port = listening.getsockname()[1]
-        asking, silent = [await asyncio.to_thread(_connected, files, port) for _ in range(2)]
-        for each in (asking, silent):
-            each.sendall(LIVE)
-            assert (await asyncio.to_thread(answer, each)).startswith(ALLOWED)
-        await asyncio.sleep(0.1)
-        asking.sendall(LIVE)  # into the kernel: the loop reads nothing until we give way
-        for connection in listener.connections:
-            connection.end()
-        first = await asyncio.to_thread(answer, asking)
-        ends = [await asyncio.to_thread(each.recv, 1) for each in (asking, silent)]
-        for each in (asking, silent):
-            each.close()
-        listener.abort()
-        await asyncio.sleep(0)
-        return [first, *ends]
+        try:
+            await play(listener, listening)
+        finally:
+            listener.abort()
+            await asyncio.sleep(0.05)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        first, *ends = runner.run(play())
-    assert first.startswith(ALLOWED)
-    assert b"connection: close\r\n" in first
-    assert ends == [b"", b""]
+        runner.run(run())
 
 
-def _connected(files: Certificates, port: int) -> ssl.SSLSocket:
-    return files.trust.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=20), server_hostname="localhost")
+def _shaken(files: Certificates, raw: socket.socket) -> ssl.SSLSocket:
+    return files.trust.wrap_socket(raw, server_hostname="localhost")
+
+
+def _asked(connection: ssl.SSLSocket, request: bytes) -> bytes:
+    connection.sendall(request)
+    return answer(connection)
+
+
+def test_a_request_that_waits_in_the_socket_is_answered_when_idle_connections_end(files: Certificates) -> None:
+    async def play(listener: Listener, listening: socket.socket) -> None:
+        raw = [socket.create_connection(listening.getsockname(), timeout=20) for _ in range(2)]
+        asking, silent = [await asyncio.to_thread(_shaken, files, each) for each in raw]
+        with asking, silent:
+            for each in (asking, silent):
+                assert (await asyncio.to_thread(_asked, each, LIVE)).startswith(ALLOWED)
+            await asyncio.sleep(0.1)
+            asking.sendall(LIVE)  # into the kernel: the loop reads nothing until we give way
+            for connection in listener.connections:
+                connection.end()
+            said = await asyncio.to_thread(answer, asking)
+            assert said.startswith(ALLOWED)
+            assert b"connection: close\r\n" in said
+            assert [await asyncio.to_thread(each.recv, 1) for each in (asking, silent)] == [b"", b""]
+
+    _played(files, play)
+
+
+def test_who_waits_to_be_accepted_is_answered_before_the_end(files: Certificates) -> None:
+    async def play(listener: Listener, listening: socket.socket) -> None:
+        raw = [socket.create_connection(listening.getsockname(), timeout=20) for _ in range(3)]
+        listener.drain()
+        finished = asyncio.create_task(listener.finish())  # nobody was accepted so far
+        for each in raw:
+            with await asyncio.to_thread(_shaken, files, each) as connection:
+                said = await asyncio.to_thread(_asked, connection, LIVE)
+                assert said.startswith(ALLOWED)
+                assert b"connection: close\r\n" in said
+        await asyncio.wait_for(finished, 5)
+        assert not listener.connections
+
+    _played(files, play)
+
+
+def test_what_comes_of_a_body_after_its_answer_is_read_up_to_a_limit(files: Certificates) -> None:
+    async def play(listener: Listener, listening: socket.socket) -> None:
+        for size, is_kept in ((4 * 1024 * 1024, True), (64 * 1024 * 1024, False)):
+            raw = socket.create_connection(listening.getsockname(), timeout=20)
+            with await asyncio.to_thread(_shaken, files, raw) as connection:
+                head = b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+                assert (await asyncio.to_thread(_asked, connection, head)).startswith(ALLOWED)
+                with contextlib.suppress(ConnectionError, ssl.SSLError):
+                    await asyncio.to_thread(connection.sendall, b" " * size + LIVE)
+                said = await asyncio.to_thread(answer if is_kept else everything, connection)
+                assert said.startswith(ALLOWED) if is_kept else said == b""
+
+    _played(files, play)
 
 
 # --- the log

@@ -1,5 +1,6 @@
 """Hostile clients: each attack is over within its bounds, and whoever asks properly meanwhile is answered."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ GROWTH = 80  # MiB that an attack may make the server take
 class Played:
     outcome: Outcome
     healthy: Healthy
-    growth: int
+    growth: int  # MiB at most
+    left: int  # MiB, afterwards
     answers: bool
 
 
@@ -51,7 +53,9 @@ def _play(server: Server, attack: Attack, seconds: float) -> Played:
     outcome = attacked(attack, healthy, seconds)
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     peak = int(status.partition("VmHWM:")[2].split()[0]) // 1024
-    return Played(outcome, healthy, peak - before, server.answers())
+    answers = server.answers()
+    time.sleep(1)
+    return Played(outcome, healthy, peak - before, server.rss - before, answers)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +90,8 @@ def _check(attack: Attack, played: Played) -> None:
     assert outcome.failed == 0
     assert outcome.opened >= attack.connections
     assert played.growth < GROWTH
+    if attack.connections >= 1000:
+        assert played.left < played.growth / 2, "what a horde took is given back"
     assert set(outcome.statuses) == ANSWERED.get(attack.name, set())
     if attack.is_closed:
         assert outcome.closed == outcome.opened

@@ -55,7 +55,7 @@ def test_the_size_is_told_in_three_lines() -> None:
     figures = {"ready_s": 0.4, "ready_without_byte_code_s": 1.1, "imports_ms": {"a": 20.4, "all": 30.0}, "memory": memory}
     assert size.table(figures).splitlines() == [
         "ready in 0.40 s, in 1.10 s without byte code",
-        "60.0 MiB at the start, 70.0 after 10,000 reviews, 71.0 after 200,123, 72.0 at most",
+        "60.0 MiB at the start, 70.0 after 50,000 reviews, 71.0 after 200,123, 72.0 at most",
         "imports: a 20 ms, all 30 ms",
     ]
 

@@ -25,6 +25,7 @@ from webhook import tls
 from webhook.metrics import Metrics
 from webhook.settings import Settings
 
+SIGNING = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 ALLOWED = b"HTTP/1.1 200 OK\r\n"
 RELOADED = 4.0  # seconds: two looks, and a slow machine
 
@@ -130,6 +131,7 @@ class Caller:
 def _caller(
     ca: Pair, directory: Path, name: str, *names: x509.GeneralName, days: int = 1, usage: x509.ObjectIdentifier | None = None
 ) -> Caller:
+    """A certificate of this CA; without `usage`, for a client. With the one for signing it is a CA itself."""
     issuer = x509.load_pem_x509_certificate(ca.certificate)
     signer = serialization.load_pem_private_key(ca.key, None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
@@ -143,8 +145,12 @@ def _caller(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=3))
         .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.ExtendedKeyUsage([usage or ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
     )
+    if usage is SIGNING:
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    else:
+        usages = x509.ExtendedKeyUsage([usage or ExtendedKeyUsageOID.CLIENT_AUTH])
+        builder = builder.add_extension(usages, critical=False)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     stem = f"{name}-{x509.random_serial_number()}"
@@ -167,7 +173,10 @@ def _heard(server: Server, context: ssl.SSLContext | None) -> bytes:
 
 
 def test_only_those_who_are_named_are_heard(files: Certificates, tmp_path: Path) -> None:
-    ca, foreign = (issue_ca(name=name, now=datetime.now(UTC)) for name in ("callers", "others"))
+    root, foreign = (issue_ca(name=name, now=datetime.now(UTC)) for name in ("callers", "others"))
+    # one that is not signed by itself will do
+    between = _caller(root, tmp_path, "between", usage=SIGNING)
+    ca = Pair(between.certificate.read_bytes(), between.key.read_bytes())
     client_ca = tmp_path / "client-ca.crt"
     client_ca.write_bytes(ca.certificate)
     uri = "spiffe://cluster/api"

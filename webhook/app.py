@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from time import perf_counter
 from typing import Final, Generic, TypeVar
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webhook import admission, dry_run, page
@@ -27,6 +28,7 @@ from webhook.tracing import Tracer, tracer
 from webhook.verdict import Asked
 
 LARGE: Final = 256 * 1024  # bytes; a larger review is answered aside, where it holds up no other
+_PIECE: Final = 64 * 1024  # bytes
 RETRY_AFTER: Final = {"retry-after": "1"}  # seconds; an integer is what makes the API server call again
 
 _log = logging.getLogger("dpdk-webhook")
@@ -167,9 +169,9 @@ class _Route(Generic[_R]):
     async def _read(self, body: bytes) -> tuple[Asked, Answer]:
         """The answer for any other, read as a whole; what is large, aside."""
         if len(body) <= LARGE:
-            return _whole(body, self._parse, self._decide, self._settings)
+            return admission.whole(body, self._parse, self._decide, self._settings)
         try:
-            return await self._app.large.run(_whole, body, self._parse, self._decide, self._settings)
+            return await self._app.large.run(admission.whole, body, self._parse, self._decide, self._settings)
         except Busy:
             self._app.metrics.shed("aside")
             raise
@@ -177,14 +179,6 @@ class _Route(Generic[_R]):
 
 class _Late(Exception):
     """The review waited so long for its turn that others must be helped first."""
-
-
-def _whole(
-    body: bytes, parse: Callable[[bytes], _R], decide: Callable[[_R, Settings], Answer], settings: Settings
-) -> tuple[Asked, Answer]:
-    """A review read to its last field."""
-    request = parse(body)
-    return request.asked, decide(request, settings)
 
 
 async def _send(send: Send, status: int, body: bytes, kind: bytes, *more: tuple[bytes, bytes]) -> int:
@@ -216,10 +210,11 @@ def _pages(settings: Settings, served: App) -> FastAPI:
         """Aside, where a manifest that takes a second holds up nothing."""
         body = await served.intake.body(request.scope, request.receive)
         try:
-            return Response(await served.people.run(work, body, settings), media_type=kind)
+            answer = await served.people.run(work, body, settings)
         except Busy:
             served.metrics.shed("aside")
             raise
+        return StreamingResponse(_pieces(answer), media_type=kind, headers={"content-length": str(len(answer))})
 
     @app.post(
         "/dry-run",
@@ -250,6 +245,13 @@ def _pages(settings: Settings, served: App) -> FastAPI:
         return await done(dry_run.answer, request, "text/html")
 
     return app
+
+
+async def _pieces(answer: bytes) -> AsyncIterator[bytes]:
+    """A long answer a piece at a time: to encrypt megabytes at once would hold up admission for as long."""
+    for at in range(0, len(answer), _PIECE):
+        yield answer[at : at + _PIECE]
+        await asyncio.sleep(0)
 
 
 def _refusal(status: int, headers: dict[str, str] | None = None) -> Callable[[Request, Exception], Response]:

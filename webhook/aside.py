@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 LONGEST: Final = 30  # seconds for one call; what the largest manifest takes is a third of it
 IDLE: Final = 60  # seconds after which a worker that nobody needs gives its memory back
-MEMORY: Final = 256  # MiB that a worker may write to; with the server it stays within the container's limit
+MEMORY: Final = 256  # MiB that a worker may write to; two of them and the server stay within the container's limit
 _HEAD: Final = 8  # bytes that say how long a message is
 _NOTHING: Final = bytes(_HEAD)  # instead of an answer: there is no memory for one
 

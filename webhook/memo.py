@@ -11,13 +11,12 @@ import orjson
 
 from webhook.admission import Answer, Decide, Request
 from webhook.envelope import TOKEN, Envelope
-from webhook.options import PREFIX
-from webhook.pod import READ, Pod
+from webhook.pod import Pod, relevant
 from webhook.settings import Settings
 from webhook.shape import fits
 from webhook.verdict import Asked
 
-MOST: Final = 512  # decisions; with specs of 16 KiB at most, all of them take less than 16 MiB
+MOST: Final = 256  # decisions; with specs of 16 KiB at most, all of them take less than 8 MiB
 
 Result: TypeAlias = Literal["hit", "miss", "evicted"]  # evicted: a miss for which another had to go
 _Key: TypeAlias = tuple[bytes, tuple[tuple[str, str], ...]]
@@ -40,7 +39,7 @@ class Memo:
 
     def answer(self, envelope: Envelope) -> tuple[Answer | None, Result]:
         """The answer, and whether it was remembered; None when the whole review must be read to say what is wrong."""
-        matter = tuple(item for item in envelope.annotations.items() if item[0] in READ or item[0].startswith(PREFIX))
+        matter = tuple(relevant(envelope.annotations).items())
         key = (envelope.spec, matter)
         known = self._known.get(key)
         if known is not None:

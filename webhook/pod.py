@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from webhook.edits import Reject
-from webhook.options import ANNOTATION, Options, read_options
+from webhook.options import ANNOTATION, PREFIX, Options, read_options
 from webhook.path import Path, shown
 from webhook.quantity import QuantityError, parse
 from webhook.shape import check_shape
@@ -17,7 +17,7 @@ from webhook.shape import check_shape
 MIRROR = "kubernetes.io/config.mirror"
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 LIMIT_RANGER = "kubernetes.io/limit-ranger"  # what the LimitRanger plugin writes beside the defaults that it gave
-READ = frozenset((ANNOTATION, MIRROR, DEFAULT_CONTAINER, LIMIT_RANGER))  # and every option; the rules see no other annotation
+READ = frozenset((ANNOTATION, MIRROR, DEFAULT_CONTAINER, LIMIT_RANGER))  # the annotations that rules see, beside the options
 HUGEPAGES = "hugepages-"
 
 Role: TypeAlias = Literal["app", "sidecar", "init"]
@@ -105,13 +105,15 @@ class Pod:
     def __init__(self, raw: Mapping[str, Any], before: "Pod | None" = None) -> None:
         self.raw = raw
         self.spec: Mapping[str, Any] = raw["spec"]
-        self.annotations: Mapping[str, str] = (raw.get("metadata") or _NONE).get("annotations") or _NONE
         if before is None:
+            # no more than what a remembered decision is known by: a rule that looked at anything else would find it nowhere
+            self.annotations: Mapping[str, str] = relevant((raw.get("metadata") or _NONE).get("annotations") or _NONE)
             self.kept: dict[str, Any] = {}
             self.containers: tuple[Container, ...] = tuple(_containers(self.spec))
             self.options: Options = read_options(self.annotations)
             self.dpdk_containers, self.dpdk_containers_problem = self._choose()
         else:
+            self.annotations = before.annotations
             self.kept = before.kept
             raws = (*self.spec["containers"], *(self.spec.get("initContainers") or ()))
             then = before.containers
@@ -174,6 +176,11 @@ class Pod:
                 detail = f"there is no container or sidecar '{shown(name, 63)}'; the pod has {_listed(runnable)}"
                 return (), Reject(path, "unknown container", detail)
         return tuple(container for container in runnable if container.raw.get("name") in wanted), None
+
+
+def relevant(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Those that rules see: the ones of READ, and every option."""
+    return {key: value for key, value in annotations.items() if key in READ or key.startswith(PREFIX)}
 
 
 def _containers(spec: Mapping[str, Any]) -> Iterator[Container]:

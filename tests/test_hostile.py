@@ -100,7 +100,7 @@ def _check(attack: Attack, played: Played) -> None:
 
 @pytest.mark.parametrize("attack", FAST, ids=lambda attack: attack.name)
 def test_a_short_attack(slow: dict[str, Future[Played]], server: Server, attack: Attack) -> None:
-    _check(attack, _play(server, attack, 1.0))
+    _check(attack, _play(server, attack, 0.6))
 
 
 @pytest.mark.parametrize("attack", SLOW, ids=lambda attack: attack.name)

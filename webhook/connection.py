@@ -10,8 +10,7 @@ import logging
 import ssl
 import termios
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 import httptools
@@ -20,6 +19,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from webhook.exchange import Exchange
 from webhook.metrics import Metrics
 from webhook.tls import Served
 
@@ -41,6 +41,7 @@ PIECE: Final = 256  # bytes; the parser gets one head and no more than this of w
 MOST: Final = 8 * 1024  # bytes that the parser gets at once
 EVERY: Final = 60.0  # seconds between two lines about bad clients
 
+_FAREWELL: Final = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 
@@ -85,60 +86,6 @@ class Shared(ServerState):
         self.ended += 1
         self.connections.discard(connection)
         self.unproven.pop(connection, None)
-
-
-class Exchange(RequestResponseCycle):
-    """uvicorn's, but an answer's head leaves with its body: one TLS record and one system call, a fifth of what a request costs
-    beside the app. The app's headers are taken as they are; none of ours quotes what a client wrote.
-    """
-
-    _head = b""  # not sent yet
-
-    async def send(self, message: Any) -> None:
-        """A part of the answer, from the app."""
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
-            return
-        if not self.response_started:
-            self.response_started = True
-            self.waiting_for_100_continue = False
-            self._head = self._started(message["status"], message.get("headers", ()))
-            return
-        if self.response_complete:
-            raise RuntimeError("the answer is complete already")
-        body, more = message.get("body", b""), message.get("more_body", False)
-        if self.scope["method"] == "HEAD":
-            body = b""
-        elif self.chunked_encoding:
-            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
-        if self._head:
-            body, self._head = self._head + body, b""
-        self.transport.write(body)
-        if not more:
-            self.response_complete = True
-            self.message_event.set()
-            if not self.keep_alive:
-                self.transport.close()
-            self.on_response()
-
-    def _started(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        lines = [STATUS_LINE[status]]
-        is_last = False
-        for name, value in headers:
-            if name == b"content-length":
-                self.chunked_encoding = False
-            elif name == b"connection" and value == b"close":
-                is_last = True
-                self.keep_alive = False
-            lines += (name, b": ", value, b"\r\n")
-        if self.chunked_encoding is None and status not in (204, 304):
-            self.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        if not self.keep_alive and not is_last:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)
 
 
 class Connection(HttpToolsProtocol):
@@ -419,14 +366,16 @@ class Connection(HttpToolsProtocol):
     def end(self) -> None:
         """Close it if it is idle.
 
-        What waits in its socket, unread by us, is a call that would fail: it is answered, as the last one. Only what is between
-        here and the client can still be lost.
+        What waits in its socket, unread by us, is a call that would fail: it is answered, as the last one. A call that is
+        between here and the client now finds an answer that has it made again; without a call, Go drops the connection.
         """
         if self.is_idle and not self.transport.is_closing():
             if self._waits():
                 self.last()
-            else:
-                self.transport.close()
+                return
+            if self.server_state.is_draining and self.is_open:
+                self.transport.write(_FAREWELL)
+            self.transport.close()
 
     def _waits(self) -> bool:
         descriptor = self.transport.get_extra_info("socket").fileno()

@@ -19,6 +19,7 @@ from webhook.metrics import Metrics
 from webhook.tls import Certificates, Served
 
 HANDSHAKE: Final = 5.0  # seconds
+AT_ONCE: Final = 8  # handshakes that may begin in one turn of the loop
 FINISH: Final = 10.0  # seconds for what is in flight at the end
 PAUSE: Final = 0.05  # seconds; what can't be accepted is not tried again at once
 NEW: Final = 1.0  # seconds in which somebody who has connected sends his first request
@@ -83,7 +84,7 @@ class Listener:
         self._certificates = certificates
         self._shared = Shared(metrics)
         self._connecting: dict[Connection, asyncio.Task[None]] = {}
-        self._turn = asyncio.Lock()
+        self._turn = asyncio.Semaphore(AT_ONCE)
         self._loop = asyncio.get_running_loop()
         # what one client can make the kernel hold (by itself it grows to 4 MiB and more), and us read at once; accepted sockets
         # have these options too
@@ -168,9 +169,10 @@ class Listener:
                 self._shared.forget(connection)
 
     async def _shake_hands(self, connection: Connection, served: Served, accepted: socket.socket) -> None:
-        """One at a time, in between of which everybody else has his turn: a handshake takes ten times the time of a review.
+        """A few at a time, in between of which everybody else has his turn: a handshake takes ten times the time of a review.
 
-        Whoever says nothing is not in that line.
+        Whoever says nothing is not in that line. Time counts from the turn on: where CPU is scarce, a client who thinks himself
+        connected would lose a call.
         """
         spoken = self._loop.create_future()
         try:
@@ -189,7 +191,7 @@ class Listener:
             lambda: connection,
             accepted,
             ssl=served.context,
-            ssl_handshake_timeout=max(HANDSHAKE - (self._loop.time() - connection.since), PAUSE),
+            ssl_handshake_timeout=HANDSHAKE,
             ssl_shutdown_timeout=UNREAD,
         )
 
@@ -230,8 +232,6 @@ class Listener:
     def _is_busy(self, connection: Connection, now: float) -> bool:
         if not connection.is_open:
             return True
-        if connection.transport.is_closing():
-            return False
         return not connection.is_idle or (connection in self._shared.unproven and now - connection.since < NEW)
 
     def abort(self) -> None:

@@ -154,9 +154,8 @@ class Certificates:
         except (ssl.SSLError, ValueError) as error:
             raise Unusable("unreadable", f"client_ca {self._settings.client_ca} holds no certificate in PEM") from error
         context.verify_mode = ssl.CERT_REQUIRED
-        context.verify_flags |= (
-            ssl.VERIFY_X509_PARTIAL_CHAIN
-        )  # an intermediate CA may stand there alone, as the API server allows
+        # an intermediate CA may stand there alone, as in Go
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         return callers
 
     def _tell_expiry(self) -> None:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
-from time import perf_counter
+from math import inf
+from time import monotonic, perf_counter
 from typing import Final, Generic, TypeVar
 
 import orjson
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from webhook import admission, dry_run, page
 from webhook.admission import Answer, BadReview
 from webhook.aside import Aside, Busy, OutOfMemory, WorkerLost
+from webhook.connection import AtOnce
 from webhook.envelope import glance
 from webhook.health import Readiness, health
 from webhook.intake import BodyTooLarge, ClientGone, Intake, NoRoom
@@ -25,7 +27,7 @@ from webhook.rules import CARD, OPT_IN, RULES
 from webhook.settings import Settings
 from webhook.shape import Malformed
 from webhook.tracing import Tracer, tracer
-from webhook.verdict import Asked
+from webhook.verdict import Asked, Verdict
 
 LARGE: Final = 256 * 1024  # bytes; a larger review is answered aside, where it holds up no other
 _PIECE: Final = 64 * 1024  # bytes
@@ -58,10 +60,14 @@ class App:
         warn, parse_workload = admission.warn, admission.parse_workload
         memos = [Memo(mutate, settings), Memo(mutate, strict), Memo(validate, settings)]
         metrics.memo_entries = lambda: sum(map(len, memos))
-        self._routes: dict[str, ASGIApp] = {
+        of_pods = {
             "/mutate": _Route("/mutate", self, parse, mutate, settings, memos[0]),
             "/mutate/baseline": _Route("/mutate/baseline", self, parse, mutate, strict, memos[1]),
             "/validate": _Route("/validate", self, parse, validate, settings, memos[2]),
+        }
+        self.at_once: dict[str, AtOnce] = {path: route.at_once for path, route in of_pods.items()}
+        self._routes: dict[str, ASGIApp] = {
+            **of_pods,
             "/warn": _Route("/warn", self, parse_workload, warn, settings),
             "/warn/baseline": _Route("/warn/baseline", self, parse_workload, warn, strict),
         }
@@ -125,14 +131,13 @@ class _Route(Generic[_R]):
                 return
             body = await app.intake.body(scope, receive)
             began = perf_counter()
-            asked, answer = self._at_once(body, scope) or await self._read(body)
+            if asyncio.get_running_loop().time() - scope.get("completed", inf) > self._settings.shed_after:
+                metrics.shed("late")
+                raise _Late("too many reviews are waiting; ask again")
+            asked, answer = self._known(body) or await self._read(body)
             verdict = answer.verdict
             code = await _send(send, 200, answer.review(asked.uid), _JSON_TYPE)
-            ended = perf_counter()
-            if app.journal is not None:
-                app.journal.decided(path, asked, verdict, ended - began)
-            if app.tracer is not None:
-                app.tracer.span(scope["headers"], path, began, ended, asked, verdict)
+            self._tell(scope["headers"], began, asked, verdict)
         except BadReview as error:
             # the API server tells its user nothing of a 400's text, so that the log is the only place to find it
             _log.warning("bad review on %s: %s", path, error)
@@ -153,18 +158,41 @@ class _Route(Generic[_R]):
             metrics.in_flight[path] -= 1
             metrics.answered(path, code, perf_counter() - began, verdict)
 
-    def _at_once(self, body: bytes, scope: Scope) -> tuple[Asked, Answer] | None:
+    def at_once(self, body: bytes, headers: list[tuple[bytes, bytes]], completed: float) -> bytes | None:
+        """The answer to an ordinary review, given without a task of its own. None for every other, for one that comes late, and
+        when we fail on it: the call through ASGI meets the same, and says so."""
+        if monotonic() - completed > self._settings.shed_after:
+            return None
+        began = perf_counter()
+        try:
+            if (found := self._known(body)) is None:
+                return None
+        except Exception:  # noqa: BLE001 - whatever it is
+            return None
+        asked, answer = found
+        written = answer.review(asked.uid)
+        ended = self._tell(headers, began, asked, answer.verdict)
+        self._app.metrics.answered(self._path, 200, ended - began, answer.verdict)
+        return written
+
+    def _known(self, body: bytes) -> tuple[Asked, Answer] | None:
         """The answer for an ordinary pod that is created."""
-        completed = scope.get("completed")
-        if completed is not None and asyncio.get_running_loop().time() - completed > self._settings.shed_after:
-            self._app.metrics.shed("late")
-            raise _Late("too many reviews are waiting; ask again")
-        if self._memo is not None and (envelope := glance(body)) is not None:
-            answer, result = self._memo.answer(envelope)
-            self._app.metrics.memo(result)
-            if answer is not None:
-                return envelope.asked, answer
-        return None
+        if self._memo is None or (envelope := glance(body)) is None:
+            return None
+        answer, result = self._memo.answer(envelope)
+        if answer is None:
+            return None
+        self._app.metrics.memo(result)
+        return envelope.asked, answer
+
+    def _tell(self, headers: list[tuple[bytes, bytes]], began: float, asked: Asked, verdict: Verdict) -> float:
+        """Log and trace what was answered now; when that is."""
+        ended = perf_counter()
+        if self._app.journal is not None:
+            self._app.journal.decided(self._path, asked, verdict, ended - began)
+        if self._app.tracer is not None:
+            self._app.tracer.span(headers, self._path, began, ended, asked, verdict)
+        return ended
 
     async def _read(self, body: bytes) -> tuple[Asked, Answer]:
         """The answer for any other, read as a whole; what is large, aside."""

@@ -2,28 +2,28 @@
 
 What a request costs here is a handful of assignments: there is no timer for it. One timer of the listener looks at all
 connections twice a second (`look`).
+
+An app may answer some requests at once: `app.at_once`, where it has one, names their paths. Such a request needs no task and no
+turn of the loop of its own, which are a third of what an ordinary review costs. It is the app that says which are ordinary; all
+others take the road through ASGI, as they would without it.
 """
 
 import asyncio
 import fcntl
-import logging
 import ssl
 import termios
-from collections import Counter
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
 from urllib.parse import unquote
 
 import httptools
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
 
 from webhook.exchange import Exchange
-from webhook.metrics import Metrics
+from webhook.shared import Shared
 from webhook.tls import Served
-
-_log = logging.getLogger("dpdk-webhook")
 
 # The API server drops idle connections after 90 s. One that we close first may have its next call on the way, and such a call
 # fails without another try. That holds for connections that never carried a request too: Go opens another one while the first
@@ -39,53 +39,15 @@ HEADERS: Final = 100  # the API server sends 7
 BUFFER: Final = 64 * 1024  # bytes that we hold for a client who sends more than is read, or reads less than is sent
 PIECE: Final = 256  # bytes; the parser gets one head and no more than this of what follows
 MOST: Final = 8 * 1024  # bytes that the parser gets at once
-EVERY: Final = 60.0  # seconds between two lines about bad clients
+SHORT: Final = 32 * 1024  # bytes of a body that may be answered at once
+
+# (the body; the headers; when its last byte came, by the loop's clock): JSON to answer with 200, or None to be asked by ASGI
+AtOnce: TypeAlias = Callable[[bytes, list[tuple[bytes, bytes]], float], bytes | None]
 
 _FAREWELL: Final = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 _END_OF_HEAD: Final = b"\r\n\r\n"
-
-
-class Complaints:
-    """What was wrong with clients, in a bounded number of lines: the first at once, then a sum each minute."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._told = float("-inf")
-        self._last = ""
-
-    def add(self, problem: str, peer: str, now: float) -> None:
-        """`problem` is one of few."""
-        self._counts[problem] += 1
-        self._last = peer
-        self.tell(now)
-
-    def tell(self, now: float) -> None:
-        """Log what has come together, when it is time."""
-        if self._counts and now - self._told >= EVERY:
-            problems = ", ".join(f"{problem} ({count} times)" for problem, count in sorted(self._counts.items()))
-            _log.warning("bad clients, the last one from %s: %s", self._last, problems)
-            self._counts.clear()
-            self._told = now
-
-
-class Shared(ServerState):
-    """What all connections of a listener have in common."""
-
-    connections: "set[Connection]"  # type: ignore[assignment]
-
-    def __init__(self, metrics: Metrics) -> None:
-        super().__init__()
-        self.metrics = metrics
-        self.is_draining = False
-        self.ended = 0  # connections
-        self.complaints = Complaints()
-        self.unproven: dict[Connection, None] = {}  # those that never sent a whole request, the oldest first
-
-    def forget(self, connection: "Connection") -> None:
-        """It is over."""
-        self.ended += 1
-        self.connections.discard(connection)
-        self.unproven.pop(connection, None)
+_AT_ONCE: Final = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\ncontent-type: application/json\r\n%b\r\n%b"
+_LAST: Final = b"connection: close\r\n"
 
 
 class Connection(HttpToolsProtocol):
@@ -104,6 +66,10 @@ class Connection(HttpToolsProtocol):
         self._unwanted = 0  # bytes of a body that came after its answer
         self._held = b""  # sent before it was asked for: what follows a request that is still being answered
         self._running: RequestResponseCycle | None = None
+        self._at_once: Mapping[str, AtOnce] = getattr(self.app, "at_once", {})
+        self._is_short = False
+        self._short: bytearray | None = None  # the body so far of a request that may be answered at once
+        self._had_answer = False  # at once, to what was read last
         self._unread: float | None = None  # our answers pile up since
         self._is_refused = False
         self._refusal = 400
@@ -132,6 +98,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         self.pipeline.clear()
         self._held = b""
+        self._short = None
         self.server_state.forget(self)
 
     def pause_writing(self) -> None:
@@ -148,6 +115,7 @@ class Connection(HttpToolsProtocol):
         """Bytes of a request, or of several."""
         if self._is_refused:
             return
+        self._had_answer = False
         if self._held:
             # reading is paused, but somebody who waits for the client to go away has it resumed
             self._held += data
@@ -194,6 +162,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
+        self._is_short = False
         if self._began is None:
             self._began = self.loop.time()
 
@@ -205,6 +174,8 @@ class Connection(HttpToolsProtocol):
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
+        elif name == b"content-length":
+            self._is_short = int(value) <= SHORT
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -214,17 +185,26 @@ class Connection(HttpToolsProtocol):
             raise ValueError
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
-        scope, version, earlier = self.scope, self.parser.get_http_version(), self.cycle
+        scope = self.scope
         scope["method"] = self.parser.get_method().decode("ascii")
-        scope["http_version"] = version
+        scope["http_version"] = self.parser.get_http_version()
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
         self._in_body = True
         self.headers = []  # trailers go there, and nobody looks
-        is_last = self.server_state.is_draining or self._is_last or version == "1.0" or not self.parser.should_keep_alive()
+        is_free = self.cycle is None or self.cycle.response_complete
+        is_odd = self._had_answer or self._unread or self.expect_100_continue or self.parser.should_upgrade()
+        if self._is_short and is_free and not is_odd and scope["path"] in self._at_once and scope["method"] == "POST":
+            self._short = bytearray()
+        else:
+            self._ask(b"")
+
+    def _ask(self, body: bytes) -> None:
+        """Have the app answer the request, of whose body there is this so far, when those before it are answered."""
+        earlier, self._short = self.cycle, None
         self.cycle = Exchange(
-            scope=scope,
+            scope=self.scope,
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -233,20 +213,31 @@ class Connection(HttpToolsProtocol):
             default_headers=[],
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=not is_last,
+            keep_alive=not self._ends(),
             on_response=self.on_response_complete,
         )
+        if body:
+            self.cycle.body += body
+            self.cycle.message_event.set()
         if earlier is None or earlier.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
 
+    def _ends(self) -> bool:
+        """Whether the request that is being read is the last of its connection."""
+        is_old = self.scope["http_version"] == "1.0"
+        return self.server_state.is_draining or self._is_last or is_old or not self.parser.should_keep_alive()
+
     def on_body(self, body: bytes) -> None:
         """A part of a body: all that came at once of one with a length, a chunk of one without."""
         # a body of chunks of a byte costs a call for each of them, and six times its length
         framing = self._framing + CHUNK - 2 * len(body)
         self._framing = framing if framing > 0 else 0
+        if self._short is not None:
+            self._short += body
+            return
         if self.cycle.response_complete:
             self._unwanted += len(body)
             if self._unwanted > UNWANTED:
@@ -262,8 +253,23 @@ class Connection(HttpToolsProtocol):
         """The request is here in full; when, is in scope["completed"], by the loop's clock."""
         self._began, self._in_body, self._framing, self._unwanted = None, False, 0, 0
         self.server_state.unproven.pop(self, None)
-        self.scope["completed"] = self.loop.time()  # type: ignore[typeddict-unknown-key]
+        now = self.loop.time()
+        self.scope["completed"] = now  # type: ignore[typeddict-unknown-key]
+        if self._short is not None:
+            body = bytes(self._short)
+            answer = self._at_once[self.scope["path"]](body, self.scope["headers"], now)  # type: ignore[arg-type]
+            if answer is not None:
+                self._answer_at_once(answer, now)
+                return
+            self._ask(body)
         super().on_message_complete()
+
+    def _answer_at_once(self, answer: bytes, now: float) -> None:
+        self._short, self._had_answer, self.since = None, True, now
+        ends = self._ends()
+        self.transport.write(_AT_ONCE % (len(answer), _LAST if ends else b"", answer))
+        if ends:
+            self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         self._running = cycle
@@ -286,6 +292,10 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, status: int) -> None:
         """Answer it after those before it, and close. Nothing more is read."""
         self.complain("no HTTP" if status == 400 else "too long a head")
+        if self._short is not None:
+            self._short = None
+            self._answer(status)
+            return
         if not self._in_body:
             # a head that never was complete
             if self.is_answering:

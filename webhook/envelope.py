@@ -19,7 +19,9 @@ LARGEST: Final = 16 * 1024  # bytes of a spec; larger ones are rare, and as a ke
 TOKEN: Final = b"kube-api-access-"
 STAND_IN: Final = TOKEN + b"00000"
 _RANDOM: Final = 5
+SPEC: Final = 3  # levels above it: the review, its request, the pod
 
+_BEGINNING: Final = 48  # bytes by which a spec is found in its review
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
 
 
@@ -70,7 +72,8 @@ _DECODER: Final = msgspec.json.Decoder(_Review)
 
 
 class Envelope(Struct, frozen=True):
-    """A review of a pod that is to be created. `spec` has STAND_IN where the token volume's name is `token`."""
+    """A review of a pod that is to be created. `spec` has STAND_IN where the token volume's name is `token`; how deep it is
+    nested is yet to be seen, once for all that are the same."""
 
     asked: Asked
     annotations: dict[str, str]
@@ -95,7 +98,7 @@ def glance(body: bytes) -> Envelope | None:
         return None
     given = request.object
     spec = bytes(given.spec)
-    if not request.uid or len(spec) > LARGEST or not _is_shallow(body):
+    if not request.uid or len(spec) > LARGEST or not is_shallow(_without(body, spec)):
         return None
     metadata = given.metadata
     name = metadata.name or metadata.generateName or request.name
@@ -104,11 +107,18 @@ def glance(body: bytes) -> Envelope | None:
     return Envelope(asked, metadata.annotations or {}, spec, token)
 
 
-def _is_shallow(body: bytes) -> bool:
-    """Whether nothing is nested deeper than DEPTH, as far as that is cheaply known: of its brackets the innermost pairs are
-    taken away, round by round, until those that are left can't be more. What strings hold may look like more, or hide what the
-    parser has skipped; it has a limit of its own."""
-    rounds, brackets = 0, body.translate(None, _NO_BRACKETS)
+def _without(body: bytes, spec: bytes) -> bytes:
+    """The body around the spec; all of it where the spec's beginning is not the first of its kind. To search for the whole spec
+    would cost as much as to read it."""
+    start = body.find(spec[:_BEGINNING])
+    return body[:start] + body[start + len(spec) :] if body.startswith(spec, start) else body
+
+
+def is_shallow(json: bytes, above: int = 0) -> bool:
+    """Whether nothing in it, which stands so deep `above` itself, is nested deeper than DEPTH, as far as that is cheaply known:
+    of its brackets the innermost pairs are taken away, round by round, until those that are left can't be more. What strings
+    hold may look like more, or hide what the parser has skipped; it has a limit of its own."""
+    rounds, brackets = above, json.translate(None, _NO_BRACKETS)
     while rounds + len(brackets) > DEPTH:
         fewer = brackets.replace(b"{}", b"").replace(b"[]", b"")
         if len(fewer) == len(brackets):

@@ -14,8 +14,9 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from webhook.connection import BUFFER, UNREAD, Connection, Shared
+from webhook.connection import BUFFER, UNREAD, Connection
 from webhook.metrics import Metrics
+from webhook.shared import Shared
 from webhook.tls import Certificates, Served
 
 HANDSHAKE: Final = 5.0  # seconds

@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 import orjson
 
 from webhook.admission import Answer, Decide, Request
-from webhook.envelope import TOKEN, Envelope
+from webhook.envelope import SPEC, TOKEN, Envelope, is_shallow
 from webhook.pod import Pod, relevant
 from webhook.settings import Settings
 from webhook.shape import fits
@@ -57,7 +57,7 @@ class Memo:
 
     def _answer(self, spec: bytes, annotations: tuple[tuple[str, str], ...]) -> Answer | None:
         try:
-            if not fits(spec):
+            if not is_shallow(spec, above=SPEC) or not fits(spec):
                 return None
             read = orjson.loads(spec)
         except orjson.JSONDecodeError:

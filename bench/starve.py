@@ -135,7 +135,7 @@ def _figures(latencies: list[float]) -> dict[str, float]:
     return {
         "p50_ms": round(median(latencies) * 1e3, 2),
         "p99_ms": round(cuts[98] * 1e3, 2),
-        "worst_ms": round(max(latencies) * 1e3, 1),
+        "worst_ms": round(max(latencies) * 1e3, 2),
     }
 
 

@@ -13,7 +13,7 @@ import uvloop
 from starlette.types import Receive, Scope, Send
 
 from tests.serving import answer, everything
-from webhook.connection import SHORT, Connection
+from webhook.connection import SHORT, TURN, Connection
 from webhook.listener import Listener
 from webhook.metrics import Metrics
 from webhook.server import listen
@@ -23,11 +23,13 @@ class _App:
     """Answers at once on /now, unless it is asked to `wait`; through ASGI it says so in front of what it was sent."""
 
     def __init__(self) -> None:
-        self.at_once = {"/now": self._now}
+        self.at_once = {b"/now": self._now}
+        self.asked: list[bytes] = []
 
-    def _now(self, body: bytes, headers: list[tuple[bytes, bytes]], completed: float) -> bytes | None:
+    def _now(self, body: bytes, headers: list[tuple[bytes, bytes]]) -> bytes | None:
         assert (b"host", b"x") in headers
-        assert 0 <= time.monotonic() - completed < 1
+        if body == b"long":
+            time.sleep(2 * TURN)
         return None if body.startswith(b"wait") else b"now " + body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,7 +37,10 @@ class _App:
         while more:
             message = await receive()
             body, more = body + message["body"], message["more_body"]
-        headers = [(b"content-length", b"%d" % len(body)), (b"x-path", scope["path"].encode())]
+        self.asked.append(body)
+        if body == b"asked since?":
+            body = b"%d" % (1000 * (asyncio.get_running_loop().time() - scope["completed"]))
+        headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -43,8 +48,9 @@ class _App:
 class _Served:
     """The app on a loop in a thread of its own; `run` has a function called there."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, listener: Listener, listening: socket.socket) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, app: _App, listener: Listener, listening: socket.socket) -> None:
         self._loop = loop
+        self.app = app
         self.listener = listener
         self._address = listening.getsockname()
 
@@ -68,8 +74,9 @@ def served() -> Iterator[_Served]:
 
     async def run() -> None:
         listening = listen("127.0.0.1", 0, "tls_port")
-        listener = Listener(_App(), listening, 16, Metrics())
-        began.set_result(_Served(asyncio.get_running_loop(), listener, listening))
+        app = _App()
+        listener = Listener(app, listening, 16, Metrics())
+        began.set_result(_Served(asyncio.get_running_loop(), app, listener, listening))
         await end.wait()
         listener.abort()
         await asyncio.sleep(0.05)
@@ -114,7 +121,7 @@ def _answers(connection: socket.socket, count: int) -> list[bytes]:
         pytest.param((_post(b"review"),), id="in one piece"),
         pytest.param((_post(b"review")[:-6], b"rev", b"iew"), id="in three"),
         pytest.param(tuple(bytes([byte]) for byte in _post(b"review")), id="byte by byte"),
-        pytest.param((_post(b"review", path=b"/no%77?timeout=10s"),), id="with a query"),
+        pytest.param((_post(b"review", path=b"/now?timeout=10s"),), id="with a query"),
     ],
 )
 def test_a_short_request_is_answered_at_once_however_it_comes(served: _Served, parts: Parts) -> None:
@@ -134,6 +141,7 @@ CHUNKS = b"POST /now HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n6\
     "request_",
     [
         pytest.param(_post(b"review", path=b"/other"), id="another path"),
+        pytest.param(_post(b"review", path=b"/no%77"), id="another spelling"),
         pytest.param(_post(b"review").replace(b"POST", b"PUT"), id="another method"),
         pytest.param(
             b"POST /now HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nreview\r\n0\r\n\r\n", id="chunks"
@@ -197,6 +205,37 @@ def test_of_many_that_come_together_one_is_answered_at_once_and_the_others_wait_
 
 def test_a_request_behind_one_that_is_not_answered_yet_waits_for_it(served: _Served) -> None:
     assert _said(served, (_post(b"wait") + _post(b"then"),), 2) == [b"asked wait", b"asked then"]
+
+
+def test_who_comes_in_a_long_turn_waits_in_line_and_has_waited_since_it_began(served: _Served) -> None:
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(served.connect()) for _ in range(8)]
+        for connection in connections:
+            connection.sendall(_post(b"first"))
+            assert answer(connection).endswith(b"now first")
+
+        def send() -> None:  # while the loop waits for us, so that it finds all of them at once
+            for connection in connections[:7]:
+                connection.sendall(_post(b"long"))
+            connections[7].sendall(_post(b"since?", path=b"/other"))
+            time.sleep(0.05)
+
+        served.run(send)
+        said = [answer(connection).partition(b"\r\n\r\n")[2] for connection in connections]
+    assert said[:7].count(b"now long") == 1
+    assert said[:7].count(b"asked long") == 6
+    assert int(said[7]) >= 1000 * TURN
+    # the next turn is a new one
+    assert _said(served, (_post(b"review"),)) == [b"now review"]
+
+
+def test_what_follows_the_last_answer_is_not_asked(served: _Served) -> None:
+    with served.connect() as connection:
+        served.run(served.listener.drain)
+        connection.sendall(_post(b"review") + _post(b"behind"))
+        said = everything(connection)
+    assert said.endswith(b"now review")
+    assert served.app.asked == []
 
 
 def test_a_client_who_reads_nothing_is_not_answered_at_once(served: _Served) -> None:

@@ -252,11 +252,14 @@ def test_a_process_without_files_neither_ends_nor_spins(files: Certificates, tmp
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers before it has read anything on /early; elsewhere it wants to know since when the request is complete."""
+    """Answers before it has read anything on /early, and on /late after a second; it wants to know since when the request is
+    complete."""
     is_early = scope["path"] == "/early"
+    if scope["path"] == "/late":
+        await asyncio.sleep(1)
     while not is_early and (await receive()).get("more_body"):
         pass
-    is_told = is_early or 0 <= asyncio.get_running_loop().time() - scope["completed"] < 1
+    is_told = is_early or 0 <= asyncio.get_running_loop().time() - scope["completed"] < 2
     status = 200 if is_told else 500
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
@@ -321,6 +324,25 @@ def test_who_waits_to_be_accepted_is_answered_before_the_end(files: Certificates
                 assert b"connection: close\r\n" in said
         await asyncio.wait_for(finished, 5)
         assert not listener.connections
+
+    _played(files, play)
+
+
+def test_who_is_idle_is_told_of_the_end_though_somebody_else_is_at_work_until_then(
+    files: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhook.listener.FINISH", 0.3)
+
+    async def play(listener: Listener, listening: socket.socket) -> None:
+        raw = [socket.create_connection(listening.getsockname(), timeout=20) for _ in range(2)]
+        idle, busy = [await asyncio.to_thread(_shaken, files, each) for each in raw]
+        with idle, busy:
+            assert (await asyncio.to_thread(_asked, idle, LIVE)).startswith(ALLOWED)
+            busy.sendall(LIVE.replace(b"/livez", b"/late"))
+            await asyncio.sleep(0.05)
+            listener.drain()
+            await asyncio.wait_for(listener.finish(), 0.8)
+            assert (await asyncio.to_thread(everything, idle)).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
 
     _played(files, play)
 

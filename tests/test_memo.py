@@ -1,13 +1,14 @@
 """Decisions that are remembered are those that would be made again."""
 
 import copy
+import tracemalloc
 from typing import Any
 
 import orjson
 import pytest
 
 from scripts.review import admission_review
-from webhook.admission import Answer, mutate, parse, validate
+from webhook.admission import Answer, Decide, mutate, parse, validate
 from webhook.envelope import Envelope, glance
 from webhook.memo import Memo
 from webhook.settings import Settings
@@ -123,12 +124,76 @@ def test_an_answer_that_names_the_token_volume_is_made_anew_each_time(tweaks: di
 
 
 def test_the_one_that_was_not_asked_for_the_longest_goes_first() -> None:
-    memo = Memo(mutate, SETTINGS, most=2)
-    one, two, three = (_envelope(replace=[(b'"1500m"', b'"%dm"' % number)]) for number in (1, 2, 3))
-    assert [memo.answer(each)[1] for each in (one, two, one, three, one, two)] == [
-        "miss", "miss", "hit", "evicted", "hit", "evicted",
-    ]  # fmt: skip
-    assert len(memo) == 2
+    pods = [_envelope(replace=[(b'"1500m"', b'"%dm"' % number)]) for number in range(100)]
+    memo = Memo(mutate, SETTINGS, room=100_000)
+    kept = 0
+    while memo.answer(pods[kept])[1] == "miss":
+        kept += 1
+    assert 16 < kept < 25, "a decision of so small a pod takes 4 to 6 KiB"
+    assert len(memo) == kept
+    assert memo.answer(pods[1])[1] == "hit"
+    assert memo.answer(pods[0])[1] == "evicted"  # and now 2 has gone
+    assert [memo.answer(pods[number])[1] for number in (1, 3, 0)] == ["hit", "hit", "hit"]
+    assert memo.answer(pods[2])[1] == "evicted"
+
+
+@pytest.mark.parametrize("padded", ["annotation", "spec", "answer"])
+def test_what_is_remembered_is_bounded_in_bytes_wherever_they_are(padded: str) -> None:
+    memo = Memo(mutate, SETTINGS)
+    tracemalloc.start()
+    try:
+        for number in range(400):
+            memo.answer(_padded(padded, number))
+        assert len(memo) < 400
+        assert tracemalloc.get_traced_memory()[0] < 6 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def _padded(where: str, number: int) -> Envelope:
+    pod = copy.deepcopy(POD)
+    padding = f"{number:05}" * 2_500
+    if where == "annotation":
+        pod["metadata"]["annotations"]["dpdk/containers"] = padding
+    elif where == "spec":
+        pod["spec"]["containers"][0]["image"] = padding
+    else:
+        pod["spec"]["containers"] += [{"name": f"{number}-{other}"} for other in range(300)]
+        pod["metadata"]["annotations"]["dpdk/containers"] = "app"
+    envelope = glance(orjson.dumps(admission_review(pod)))
+    assert envelope is not None
+    return envelope
+
+
+def test_an_answer_that_is_longer_than_any_is_not_remembered_and_pushes_out_none() -> None:
+    memo = Memo(mutate, SETTINGS, room=100_000)
+    memo.answer(_envelope())
+    assert memo.answer(_padded("answer", 1))[1] == "miss"
+    assert memo.answer(_padded("answer", 1))[1] == "miss"
+    assert memo.answer(_envelope())[1] == "hit"
+
+
+@pytest.mark.parametrize("decide", [mutate, validate])
+@pytest.mark.parametrize("settings", [SETTINGS, Settings(huge_dir="/kube-api-access-00000")])
+@pytest.mark.parametrize(
+    "tweaks",
+    [
+        pytest.param({"annotations": {"dpdk/containers": "kube-api-access-00000"}}, id="a container"),
+        pytest.param({"annotations": {"dpdk/huge-dir": "/kube-api-access-00000"}}, id="a path"),
+        pytest.param({}, id="nothing"),
+    ],
+)
+def test_what_names_the_stand_in_itself_means_no_name_that_it_stands_for(
+    decide: Decide, settings: Settings, tweaks: dict[str, Any]
+) -> None:
+    memo = Memo(decide, settings)
+    names = [(b'"name":"app"', b'"name":"kube-api-access-x7k2p"'), (b'"/var/run/secrets"', b'"/kube-api-access-x7k2p"')]
+    for ending in (b"x7k2p", b"00000"):
+        tweaks["replace"] = [*names, (b"x7k2p", ending)]
+        envelope = _envelope(**copy.deepcopy(tweaks))
+        whole = envelope.original
+        pod = {"metadata": {"annotations": envelope.annotations}, "spec": orjson.loads(whole)}
+        assert _answer(memo, envelope)[0] == decide(parse(orjson.dumps(admission_review(pod))), settings)
 
 
 @pytest.mark.parametrize(

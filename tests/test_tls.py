@@ -206,6 +206,26 @@ def test_only_those_who_are_named_are_heard(files: Certificates, tmp_path: Path)
         assert server.health("/readyz") == (200, "ok\n")
 
 
+def test_nobody_outlives_his_certificate_by_resuming_a_session(files: Certificates, tmp_path: Path) -> None:
+    ca = issue_ca(name="callers", now=datetime.now(UTC))
+    client_ca = tmp_path / "client-ca.crt"
+    client_ca.write_bytes(ca.certificate)
+    context = _caller(ca, tmp_path, "kube-apiserver").trusting(files)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # which resumes by a session's id, without any ticket
+    with (
+        serving(files, tmp_path, client_ca=client_ca, client_subjects="kube-apiserver") as server,
+        server.connect(context) as connection,
+    ):
+        connection.sendall(REQUEST)
+        assert answer(connection).startswith(ALLOWED)
+        session = connection.session
+        assert session is not None
+        with context.wrap_socket(server.tcp(), server_hostname="localhost", session=session) as resumed:
+            assert resumed.session_reused
+            assert everything(resumed) == b""
+        server.counts_to(_failures("resumed"), 1)
+
+
 def test_who_comes_from_a_ca_that_is_no_longer_trusted_is_cut_off(files: Certificates, tmp_path: Path) -> None:
     old, new = (issue_ca(name=name, now=datetime.now(UTC)) for name in ("old", "new"))
     client_ca = tmp_path / "client-ca.crt"

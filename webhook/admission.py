@@ -233,11 +233,11 @@ _TURNED_ON: Final = Finding(
 
 
 def _allowed(decision: Decision) -> Answer:
-    said = _counts(finding.rule for finding in decision.warnings)
+    said = _counts([finding.rule for finding in decision.warnings])
     if not decision.changes:
         outcome: Outcome = "unchanged" if decision.is_promised else "ignored"
         return _answer(Verdict(outcome, warnings=said), {"allowed": True}, warnings(decision))
-    verdict = Verdict("changed", len(decision.changes), _counts(change.rule for change in decision.changes), (), said)
+    verdict = Verdict("changed", len(decision.changes), _counts([change.rule for change in decision.changes]), (), said)
     operations = decision.patch
     patch = memoryview(orjson.dumps(operations)).tobytes()  # orjson's own bytes keep its whole buffer, and this is kept
     response = {"allowed": True, "patchType": "JSONPatch", "patch": base64.b64encode(patch).decode()}
@@ -259,8 +259,9 @@ def _answer(
 ) -> Answer:
     if warnings:
         response["warnings"] = warnings
-    if verdict.rules:
-        response["auditAnnotations"] = {"rules": ",".join(verdict.rules)} | (audit or {})
+    rules = verdict.rules
+    if rules:
+        response["auditAnnotations"] = {"rules": ",".join(rules)} | (audit or {})
     return Answer(verdict, orjson.dumps(response)[1:], patch)
 
 

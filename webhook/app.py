@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from math import inf
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Final, Generic, TypeVar
 
 import orjson
@@ -65,7 +65,7 @@ class App:
             "/mutate/baseline": _Route("/mutate/baseline", self, parse, mutate, strict, memos[1]),
             "/validate": _Route("/validate", self, parse, validate, settings, memos[2]),
         }
-        self.at_once: dict[str, AtOnce] = {path: route.at_once for path, route in of_pods.items()}
+        self.at_once: dict[bytes, AtOnce] = {path.encode(): route.at_once for path, route in of_pods.items()}
         self._routes: dict[str, ASGIApp] = {
             **of_pods,
             "/warn": _Route("/warn", self, parse_workload, warn, settings),
@@ -158,11 +158,9 @@ class _Route(Generic[_R]):
             metrics.in_flight[path] -= 1
             metrics.answered(path, code, perf_counter() - began, verdict)
 
-    def at_once(self, body: bytes, headers: list[tuple[bytes, bytes]], completed: float) -> bytes | None:
-        """The answer to an ordinary review, given without a task of its own. None for every other, for one that comes late, and
-        when we fail on it: the call through ASGI meets the same, and says so."""
-        if monotonic() - completed > self._settings.shed_after:
-            return None
+    def at_once(self, body: bytes, headers: list[tuple[bytes, bytes]]) -> bytes | None:
+        """The answer to an ordinary review, given without a task of its own. None for every other, and when we fail on it: the
+        call through ASGI meets the same, and says so."""
         began = perf_counter()
         try:
             if (found := self._known(body)) is None:

@@ -3,9 +3,9 @@
 What a request costs here is a handful of assignments: there is no timer for it. One timer of the listener looks at all
 connections twice a second (`look`).
 
-An app may answer some requests at once: `app.at_once`, where it has one, names their paths. Such a request needs no task and no
-turn of the loop of its own, which are a third of what an ordinary review costs. It is the app that says which are ordinary; all
-others take the road through ASGI, as they would without it.
+An app may answer some requests at once: `app.at_once`, where it has one, names their paths in bytes. Such a request needs no
+task and no turn of the loop of its own. It is the app that says which are ordinary; all others take the road through
+ASGI, as they would without it.
 """
 
 import asyncio
@@ -40,9 +40,10 @@ BUFFER: Final = 64 * 1024  # bytes that we hold for a client who sends more than
 PIECE: Final = 256  # bytes; the parser gets one head and no more than this of what follows
 MOST: Final = 8 * 1024  # bytes that the parser gets at once
 SHORT: Final = 32 * 1024  # bytes of a body that may be answered at once
+TURN: Final = 0.02  # seconds of a turn of the loop in which requests are answered at once; those that come then wait in line
 
-# (the body; the headers; when its last byte came, by the loop's clock): JSON to answer with 200, or None to be asked by ASGI
-AtOnce: TypeAlias = Callable[[bytes, list[tuple[bytes, bytes]], float], bytes | None]
+# (the body; the headers): JSON to answer with 200, or None to be asked by ASGI
+AtOnce: TypeAlias = Callable[[bytes, list[tuple[bytes, bytes]]], bytes | None]
 
 _FAREWELL: Final = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 _END_OF_HEAD: Final = b"\r\n\r\n"
@@ -66,9 +67,10 @@ class Connection(HttpToolsProtocol):
         self._unwanted = 0  # bytes of a body that came after its answer
         self._held = b""  # sent before it was asked for: what follows a request that is still being answered
         self._running: RequestResponseCycle | None = None
-        self._at_once: Mapping[str, AtOnce] = getattr(self.app, "at_once", {})
+        self._at_once: Mapping[bytes, AtOnce] = getattr(self.app, "at_once", {})
+        self._answered: AtOnce | None = None  # by what the request that is being read may be answered at once
         self._is_short = False
-        self._short: bytearray | None = None  # the body so far of a request that may be answered at once
+        self._short: bytearray | None = None  # its body so far
         self._had_answer = False  # at once, to what was read last
         self._unread: float | None = None  # our answers pile up since
         self._is_refused = False
@@ -88,7 +90,12 @@ class Connection(HttpToolsProtocol):
         transport.set_write_buffer_limits(high=BUFFER)
         if self.served is not None:
             transport.set_read_buffer_limits(high=BUFFER)  # type: ignore[attr-defined]
-            if not self.served.admits(transport.get_extra_info("peercert")):
+            if self.served.client_ca and transport.get_extra_info("ssl_object").session_reused:
+                # TLS 1.2 resumes by a session's id, and shows no certificate then: it may have ended meanwhile
+                transport.abort()
+                self.server_state.metrics.handshake_failed("resumed")
+                self.complain("a session that was resumed")
+            elif not self.served.admits(transport.get_extra_info("peercert")):
                 transport.abort()
                 self.server_state.metrics.handshake_failed("subject")
                 self.complain("a caller who is not in client_subjects")
@@ -183,28 +190,32 @@ class Connection(HttpToolsProtocol):
         if self._framing > HEAD:
             self._refusal = 431
             raise ValueError
-        url = httptools.parse_url(self.url)
+        self.headers = []  # trailers go there, and nobody looks
+        if self._is_short and not self._is_odd() and self.parser.get_method() == b"POST":
+            self._answered = self._at_once.get(self.url.partition(b"?")[0])
+        if self._answered is None:
+            self._ask(b"")
+        else:
+            self._short = bytearray()
+        self._in_body = True
+
+    def _is_odd(self) -> bool:
+        """Whether there is more to do than to answer the request that is being read, and to go on."""
+        odd = self._had_answer or self._unread is not None or self.is_answering or self.expect_100_continue
+        return odd or self.parser.should_upgrade()
+
+    def _ask(self, body: bytes) -> None:
+        """Have the app answer the request, of whose body there is this so far, when those before it are answered."""
+        url, scope = httptools.parse_url(self.url), self.scope
         path = url.path.decode("ascii")
-        scope = self.scope
         scope["method"] = self.parser.get_method().decode("ascii")
         scope["http_version"] = self.parser.get_http_version()
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
-        self._in_body = True
-        self.headers = []  # trailers go there, and nobody looks
-        is_free = self.cycle is None or self.cycle.response_complete
-        is_odd = self._had_answer or self._unread or self.expect_100_continue or self.parser.should_upgrade()
-        if self._is_short and is_free and not is_odd and scope["path"] in self._at_once and scope["method"] == "POST":
-            self._short = bytearray()
-        else:
-            self._ask(b"")
-
-    def _ask(self, body: bytes) -> None:
-        """Have the app answer the request, of whose body there is this so far, when those before it are answered."""
-        earlier, self._short = self.cycle, None
+        earlier, self._answered, self._short = self.cycle, None, None
         self.cycle = Exchange(
-            scope=self.scope,
+            scope=scope,
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -227,8 +238,8 @@ class Connection(HttpToolsProtocol):
 
     def _ends(self) -> bool:
         """Whether the request that is being read is the last of its connection."""
-        is_old = self.scope["http_version"] == "1.0"
-        return self.server_state.is_draining or self._is_last or is_old or not self.parser.should_keep_alive()
+        is_ended = self.server_state.is_draining or self._is_last or not self.parser.should_keep_alive()
+        return is_ended or self.parser.get_http_version() == "1.0"
 
     def on_body(self, body: bytes) -> None:
         """A part of a body: all that came at once of one with a length, a chunk of one without."""
@@ -250,14 +261,19 @@ class Connection(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        """The request is here in full; when, is in scope["completed"], by the loop's clock."""
+        """The request is here in full; since when at the latest, is in scope["completed"], by the loop's clock."""
         self._began, self._in_body, self._framing, self._unwanted = None, False, 0, 0
         self.server_state.unproven.pop(self, None)
-        now = self.loop.time()
-        self.scope["completed"] = now  # type: ignore[typeddict-unknown-key]
-        if self._short is not None:
-            body = bytes(self._short)
-            answer = self._at_once[self.scope["path"]](body, self.scope["headers"], now)  # type: ignore[arg-type]
+        now, shared = self.loop.time(), self.server_state
+        if shared.turn is None:
+            shared.turn = now
+            self.loop.call_soon(shared.end_turn)
+        # what is read late in a turn came when the turn began: it waited in the kernel until those before it were answered
+        self.scope["completed"] = shared.turn  # type: ignore[typeddict-unknown-key]
+        if self._answered is not None and self._short is not None:
+            body, answer = bytes(self._short), None
+            if now - shared.turn < TURN:
+                answer = self._answered(body, self.scope["headers"])  # type: ignore[arg-type]
             if answer is not None:
                 self._answer_at_once(answer, now)
                 return
@@ -265,13 +281,15 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def _answer_at_once(self, answer: bytes, now: float) -> None:
-        self._short, self._had_answer, self.since = None, True, now
+        self._answered, self._short, self._had_answer, self.since = None, None, True, now
         ends = self._ends()
         self.transport.write(_AT_ONCE % (len(answer), _LAST if ends else b"", answer))
         if ends:
             self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        if self.transport.is_closing():
+            return  # nobody would hear the answer
         self._running = cycle
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
 

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from webhook.path import Path, pointer
 
 
-class Set(Struct, frozen=True):
+class Set(Struct, frozen=True, gc=False):
     """The value at `path` becomes `value`; missing objects above it are made."""
 
     path: Path
@@ -17,7 +16,7 @@ class Set(Struct, frozen=True):
     why: str
 
 
-class Append(Struct, frozen=True):
+class Append(Struct, frozen=True, gc=False):
     """`value` joins the end of the list at `path`; a missing list, and missing objects above it, are made."""
 
     path: Path
@@ -25,7 +24,7 @@ class Append(Struct, frozen=True):
     why: str
 
 
-class Prepend(Struct, frozen=True):
+class Prepend(Struct, frozen=True, gc=False):
     """`value` joins the front of the list at `path`; a missing list, and missing objects above it, are made."""
 
     path: Path
@@ -33,14 +32,14 @@ class Prepend(Struct, frozen=True):
     why: str
 
 
-class Remove(Struct, frozen=True):
+class Remove(Struct, frozen=True, gc=False):
     """The member at `path` goes."""
 
     path: Path
     why: str
 
 
-class Reject(Struct, frozen=True):
+class Reject(Struct, frozen=True, gc=False):
     """This pod can't be made right: a short stable `reason`, and one sentence of `detail` with what to write instead."""
 
     path: Path
@@ -48,7 +47,7 @@ class Reject(Struct, frozen=True):
     detail: str
 
 
-class Warn(Struct, frozen=True):
+class Warn(Struct, frozen=True, gc=False):
     """The pod is let through, and its author should know."""
 
     path: Path
@@ -70,7 +69,7 @@ class Unset:
 UNSET: Final = Unset()
 
 
-class Operation(Struct, frozen=True):
+class Operation(Struct, frozen=True, gc=False):
     """One RFC 6902 operation, and where in the pod the proposed value now stands."""
 
     op: Literal["add", "replace", "remove"]
@@ -78,10 +77,6 @@ class Operation(Struct, frozen=True):
     value: Any
     path: Path  # of the proposed value itself
     before: Any  # what stood at `path`, or UNSET
-
-    def below(self, at: Path) -> "Operation":
-        """The same on a pod that stands at a place in something larger."""
-        return replace(self, target=(*at, *self.target), path=(*at, *self.path)) if at else self
 
     def as_json(self) -> dict[str, Any]:
         """{"op", "path", "value"} as RFC 6902 writes it."""
@@ -91,71 +86,76 @@ class Operation(Struct, frozen=True):
         return body
 
 
+_Copied: TypeAlias = "dict[str | int, _Copied]"  # the members that are copies already, and which of theirs are
+_Place: TypeAlias = tuple[Any, _Copied, int]  # an object or a list of the draft, and how many parts of a path lead to it
+
+
 class Draft:
     """The pod as it would be. The input is never written to: an object is copied when something below it first changes,
-    so a value that an operation recorded stays as it was recorded."""
+    so a value that an operation recorded stays as it was recorded. The operations' paths begin with `at`, the pod's place in
+    something larger."""
 
-    def __init__(self, pod: Mapping[str, Any]) -> None:
-        self._root = dict(pod)
-        self._own: dict[int, Any] = {id(self._root): self._root}
+    __slots__ = ("_at", "_copied", "pod")
 
-    @property
-    def pod(self) -> dict[str, Any]:
-        """The draft as it stands."""
-        return self._root
+    def __init__(self, pod: Mapping[str, Any], at: Path = ()) -> None:
+        self.pod = dict(pod)  # the draft as it stands
+        self._copied: _Copied = {}
+        self._at = at
 
     def apply(self, edit: Proposal) -> Operation:
         """Lower one proposal to one operation, and apply it."""
+        path = edit.path
         if isinstance(edit, Set):
-            return self._put(edit.path, edit.path, edit.value)
+            return self._put(self._writable(path), path, path, edit.value)
         if isinstance(edit, Remove):
-            return self._remove(edit.path)
-        return self._insert(edit.path, edit.value, front=isinstance(edit, Prepend))
+            return self._remove(path)
+        return self._insert(path, edit.value, front=isinstance(edit, Prepend))
 
-    def _put(self, target: Path, path: Path, value: Any) -> Operation:
+    def _put(self, place: _Place, target: Path, path: Path, value: Any) -> Operation:
         """Set `target`, or the highest missing member above it to objects that lead down to it."""
-        parent, depth = self._writable(target)
+        parent, copied, depth = place
         key = target[depth]
-        before = parent[key] if isinstance(key, int) or key in parent else None
-        for part in reversed(target[depth + 1 :]):
+        is_object = isinstance(parent, dict)
+        before = parent.get(key) if is_object else parent[key]
+        for part in target[:depth:-1]:
             value = {part: value}
         parent[key] = value
+        copied.pop(key, None)
         # a null member counts as missing: "add" is right for both, while "replace" needs a value; in a list it would insert
-        op: Literal["add", "replace"] = "add" if before is None and isinstance(parent, dict) else "replace"
-        return Operation(op, target[: depth + 1], value, path, UNSET if before is None else before)
+        op: Literal["add", "replace"] = "add" if before is None and is_object else "replace"
+        return Operation(op, self._at + target[: depth + 1], value, self._at + path, UNSET if before is None else before)
 
     def _remove(self, path: Path) -> Operation:
         """Remove the member, or the null above it."""
-        parent, depth = self._writable(path)
-        return Operation("remove", path[: depth + 1], None, path, parent.pop(path[depth]))
+        parent, copied, depth = self._writable(path)
+        copied.clear()  # in a list, what follows moves up
+        return Operation("remove", self._at + path[: depth + 1], None, self._at + path, parent.pop(path[depth]))
 
     def _insert(self, path: Path, value: Any, *, front: bool) -> Operation:
-        if self._get(path) is None:
-            return self._put(path, (*path, 0), [value])
-        items, _ = self._writable((*path, 0))
+        first = (*path, 0)
+        items, copied, depth = place = self._writable(first)
+        if depth < len(path):
+            return self._put(place, path, first, [value])
         index = 0 if front else len(items)
+        if front:
+            copied.clear()  # all of them move down
         items.insert(index, value)
-        place = 0 if front else "-"
-        return Operation("add", (*path, place), value, (*path, index), UNSET)
+        return Operation("add", (*self._at, *path, 0 if front else "-"), value, (*self._at, *path, index), UNSET)
 
-    def _get(self, path: Path) -> Any:
-        value: Any = self._root
-        for part in path:
-            value = value[part] if isinstance(part, int) else value.get(part)
-            if value is None:
-                return None
-        return value
-
-    def _writable(self, path: Path) -> tuple[Any, int]:
-        """The deepest existing parent on the way to `path`, safe to write to, and how many parts of `path` lead to it."""
-        here: Any = self._root
-        for depth, part in enumerate(path[:-1]):
-            below = here[part] if isinstance(part, int) else here.get(part)
-            if below is None:
-                return here, depth
-            if id(below) not in self._own:
-                below = below.copy()
-                self._own[id(below)] = below
-                here[part] = below
-            here = below
-        return here, len(path) - 1
+    def _writable(self, path: Path) -> _Place:
+        """The deepest existing parent on the way to `path`, copied as far as that."""
+        here: Any = self.pod
+        copied = self._copied
+        try:
+            for depth, part in enumerate(path[:-1]):
+                below = here[part]
+                if below is None:
+                    return here, copied, depth
+                if part in copied:
+                    here, copied = below, copied[part]
+                else:
+                    here[part] = here = below.copy()
+                    copied[part] = copied = {}
+        except KeyError:
+            return here, copied, depth
+        return here, copied, len(path) - 1

@@ -80,8 +80,9 @@ def _plan(pod: Pod, settings: Settings) -> Plan:
         detail = f"the pod asks for {len(sizes)}, and no node has more than a few; write those that it needs"
         result.problems.append(Reject(("spec", "containers"), "too many page sizes", detail))
     if not result.problems:
-        planner = _Planner(pod, settings, result)
-        planner.check_volumes()
+        planner = _Planner(pod, settings, result, sizes)
+        if planner.volumes:
+            planner.check_volumes()
         planner.decide_mounts()
     return result
 
@@ -89,30 +90,22 @@ def _plan(pod: Pod, settings: Settings) -> Plan:
 class _Planner:
     """Whatever is looked up for every container or mount is gathered once: a pod has up to 3 MiB of them."""
 
-    def __init__(self, pod: Pod, settings: Settings, result: Plan) -> None:
+    def __init__(self, pod: Pod, settings: Settings, result: Plan, sizes: set[PageSize]) -> None:
         self.pod = pod
         self.plan = result
         self.base = pod.options.huge_dir or settings.huge_dir
-        # of the whole pod: the kubelet sums them up
-        self.sizes = {page.size for page in result.pages}
+        self.sizes = sizes  # of the whole pod: the kubelet sums them up
         self.pages: dict[Path, list[Pages]] = defaultdict(list)
         for page in result.pages:
             self.pages[page.container.path].append(page)
         self.volumes = list(_volumes(pod))
         self.hugepage_volumes = {volume.name for volume in self.volumes}
-        self.fitting = {
-            size: {volume.name for volume in self.volumes if volume.size in (size, None)} for size in sorted(self.sizes)
-        }
-        # beside a second size a plain volume is refused; mounting it for one of them would make it the other's as well
-        self.reusable = {
-            size: {volume.name for volume in self.volumes if volume.size == size or len(self.sizes) == 1} & self.fitting[size]
-            for size in self.sizes
-        }
+        self.fitting = {size: {volume.name for volume in self.volumes if volume.size in (size, None)} for size in sizes}
         self.mounted = {mount.get("name") for container in pod.containers for mount in container.mounts}
         # a mount of a volume that does not exist must stay the API's to refuse, so its name is taken too
         self.taken = {volume.get("name") for volume in pod.volumes} | self.mounted
         self.names: dict[PageSize, Iterator[str]] = {}
-        self.shared = _shared(pod.dpdk_containers)
+        self.shared = _shared(pod.dpdk_containers) if self.volumes else set()
 
     def check_volumes(self) -> None:
         """A volume that fits nothing leaves the pod in FailedMount for ever."""
@@ -147,7 +140,7 @@ class _Planner:
     def _check_mounts(self, container: Container) -> set[int]:
         """Of any size, its own or not: what a DPDK container mounts of hugepages, EAL may take. The places of those refused."""
         refused: set[int] = set()
-        if not any((mount.get("name") or "") in self.hugepage_volumes for mount in container.mounts):
+        if self.hugepage_volumes.isdisjoint([mount.get("name") or "" for mount in container.mounts]):
             return refused
         places: dict[str, list[int]] = defaultdict(list)
         for index, mount in enumerate(container.mounts):
@@ -200,18 +193,27 @@ class _Planner:
 
     def _add(self, container: Container, size: PageSize) -> None:
         path = self.base if len(self.sizes) == 1 else f"{self.base}-{size}"
-        for where, what, theirs in _places(container):
-            relation = _overlap(path, theirs)
+        place = _normal(path)
+        for where, what, name, theirs in _places(container):
+            relation = _overlap(place, theirs)
             if relation:
+                what = what.format(shown(name or "", 63))
                 detail = (
                     f'hugepages go to {path}, and {what} {relation}; choose another path, such as dpdk/huge-dir: "/mnt/huge"'
                 )
-                self.plan.problems.append(Reject(where, "mount path taken", detail))
+                self.plan.problems.append(Reject(container.at(*where), "mount path taken", detail))
                 return
-        unmounted = sorted(self.reusable[size] - self.mounted) if len(self.pod.dpdk_containers) == 1 else []
-        volume = unmounted[0] if unmounted else self._free_name(size)
-        mount = Mount(container, size, path, volume, is_mounted=False, has_volume=bool(unmounted))
+        unmounted = self._unmounted(size) if len(self.pod.dpdk_containers) == 1 else None
+        volume = self._free_name(size) if unmounted is None else unmounted
+        mount = Mount(container, size, path, volume, is_mounted=False, has_volume=unmounted is not None)
         self.plan.mounts[container.path].append(mount)
+
+    def _unmounted(self, size: PageSize) -> str | None:
+        """A volume of this size that nobody mounts. Beside a second size a plain one is refused; mounting it for one of them
+        would make it the other's as well."""
+        usable = (size, None) if len(self.sizes) == 1 else (size,)
+        names = {volume.name for volume in self.volumes if volume.size in usable}
+        return min(names - self.mounted, default=None)
 
     def _free_name(self, size: PageSize) -> str:
         """A DNS label that no volume has."""
@@ -231,7 +233,7 @@ def _volumes(pod: Pod) -> Iterator[_Volume]:
 
 def _named(pod: Pod) -> set[str]:
     """The page sizes that the kubelet counts for a plain `HugePages` medium: by name, amounts of 0 included."""
-    amounts = [amounts for container in pod.containers for amounts in (container.requests, container.limits)]
+    amounts = [amounts for container in pod.containers for amounts in container.amounts]
     return {name.removeprefix(HUGEPAGES) for each in amounts for name in each if name.startswith(HUGEPAGES)}
 
 
@@ -244,21 +246,21 @@ def _shared(containers: Iterable[Container]) -> set[str]:
     return {name for name, paths in users.items() if len(paths) > 1}
 
 
-def _places(container: Container) -> Iterator[tuple[Path, str, str]]:
-    """(where it is written, what it is, the path) of everything that stands in a container's file system."""
+def _places(container: Container) -> Iterator[tuple[Path, str, str | None, str]]:
+    """(where it is written, what it is, its name, the path) of everything that stands in a container's file system."""
     for index, mount in enumerate(container.mounts):
-        what = f"volume {shown(mount.get('name') or '', 63)} is mounted"
-        yield container.at("volumeMounts", index, "mountPath"), what, mount.get("mountPath") or ""
+        where = ("volumeMounts", index, "mountPath")
+        yield where, "volume {} is mounted", mount.get("name"), mount.get("mountPath") or ""
     for index, device in enumerate(container.raw.get("volumeDevices") or ()):
-        what = f"the device of volume {shown(device.get('name') or '', 63)} is"
-        yield container.at("volumeDevices", index, "devicePath"), what, device.get("devicePath") or ""
+        where = ("volumeDevices", index, "devicePath")
+        yield where, "the device of volume {} is", device.get("name"), device.get("devicePath") or ""
     message = container.raw.get("terminationMessagePath") or "/dev/termination-log"
-    yield container.at("terminationMessagePath"), "the termination message is", message
+    yield ("terminationMessagePath",), "the termination message is", None, message
 
 
 def _overlap(ours: str, theirs: str) -> str | None:
-    """How another path hides ours or is hidden by it, or None."""
-    mine, other = f"{_normal(ours)}/", f"{_normal(theirs).rstrip('/')}/"
+    """How another path hides ours, which is in normal form, or is hidden by it, or None."""
+    mine, other = f"{ours}/", f"{_normal(theirs).rstrip('/')}/"
     if mine == other:
         return "there"
     if mine.startswith(other):
@@ -267,4 +269,5 @@ def _overlap(ours: str, theirs: str) -> str | None:
 
 
 def _normal(path: str) -> str:
-    return normpath(f"/{path.lstrip('/')}")
+    is_normal = path[:1] == "/" != path[-1:] and "//" not in path and "/." not in path
+    return path if is_normal else normpath(f"/{path.lstrip('/')}")

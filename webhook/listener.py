@@ -22,6 +22,7 @@ from webhook.tls import Certificates, Served
 HANDSHAKE: Final = 5.0  # seconds
 AT_ONCE: Final = 8  # handshakes that may begin in one turn of the loop
 FINISH: Final = 10.0  # seconds for what is in flight at the end
+GOODBYE: Final = 0.1  # seconds for the last answers to leave
 PAUSE: Final = 0.05  # seconds; what can't be accepted is not tried again at once
 NEW: Final = 1.0  # seconds in which somebody who has connected sends his first request
 
@@ -70,6 +71,11 @@ def config(app: ASGIApp) -> uvicorn.Config:
     )
     made.load()
     return made
+
+
+def _tell(spoken: asyncio.Future[None]) -> None:
+    if not spoken.done():  # it may be cancelled, and the reader not be gone yet
+        spoken.set_result(None)
 
 
 class Listener:
@@ -177,7 +183,7 @@ class Listener:
         """
         spoken = self._loop.create_future()
         try:
-            self._loop.add_reader(accepted, spoken.set_result, None)
+            self._loop.add_reader(accepted, _tell, spoken)
             try:
                 async with asyncio.timeout(HANDSHAKE):
                     await spoken
@@ -228,6 +234,11 @@ class Listener:
                 for connection in list(self.connections):
                     connection.end()
             await asyncio.sleep(0.02)
+        # time is up for those who are still at work; the others are told as they would have been
+        for connection in list(self.connections):
+            if connection.is_open:
+                connection.end()
+        await asyncio.sleep(GOODBYE)
         self.abort()
 
     def _is_busy(self, connection: Connection, now: float) -> bool:

@@ -16,11 +16,13 @@ from webhook.settings import Settings
 from webhook.shape import fits
 from webhook.verdict import Asked
 
-MOST: Final = 256  # decisions; with specs of 16 KiB at most, all of them take less than 8 MiB
+ROOM: Final = 2 * 1024 * 1024  # bytes of decisions; one of an ordinary pod takes 8 KiB
+_BESIDE: Final = 2 * 1024  # bytes of each that are not counted one by one: the objects around its texts
 
 Result: TypeAlias = Literal["hit", "miss", "evicted"]  # evicted: a miss for which another had to go
 _Key: TypeAlias = tuple[bytes, tuple[tuple[str, str], ...]]
 
+_TOKEN: Final = TOKEN.decode()
 _CUT: Final = "…".encode()
 _NOBODY: Final = Asked("", "CREATE", "", "", dry_run=False, user="")
 
@@ -28,10 +30,12 @@ _NOBODY: Final = Asked("", "CREATE", "", "", dry_run=False, user="")
 class Memo:
     """What one route has decided lately; only the event loop may ask."""
 
-    def __init__(self, decide: Decide, settings: Settings, most: int = MOST) -> None:
+    def __init__(self, decide: Decide, settings: Settings, room: int = ROOM) -> None:
         self._decide = decide
         self._settings = settings
-        self._most = most
+        self._room = room  # bytes that are left
+        self._largest = room // 16  # of one decision: a pod that nobody else has must not push out all others
+        self._is_named = _TOKEN in settings.model_dump_json()
         self._known: OrderedDict[_Key, Answer] = OrderedDict()
 
     def __len__(self) -> int:
@@ -40,20 +44,29 @@ class Memo:
     def answer(self, envelope: Envelope) -> tuple[Answer | None, Result]:
         """The answer, and whether it was remembered; None when the whole review must be read to say what is wrong."""
         matter = tuple(relevant(envelope.annotations).items())
-        key = (envelope.spec, matter)
+        spec, token = envelope.spec, envelope.token
+        if token and (self._is_named or any(_TOKEN in value for _, value in matter)):
+            spec, token = envelope.original, b""  # what is compared with names in the spec may say STAND_IN itself
+        key = (spec, matter)
         known = self._known.get(key)
         if known is not None:
             self._known.move_to_end(key)
             return known, "hit"
-        answer = self._answer(envelope.spec, matter)
-        if answer is not None and envelope.token and _may_name_it(answer):
-            answer = self._answer(envelope.original, matter)
-        elif answer is not None:
-            self._known[key] = answer
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
-            return answer, "evicted"
-        return answer, "miss"
+        answer = self._answer(spec, matter)
+        if answer is None:
+            return None, "miss"
+        if token and _may_name_it(answer):
+            return self._answer(envelope.original, matter), "miss"
+        size = _size(key, answer)
+        if size > self._largest:
+            return answer, "miss"
+        self._known[key] = answer
+        self._room -= size
+        if self._room >= 0:
+            return answer, "miss"
+        while self._room < 0:
+            self._room += _size(*self._known.popitem(last=False))
+        return answer, "evicted"
 
     def _answer(self, spec: bytes, annotations: tuple[tuple[str, str], ...]) -> Answer | None:
         try:
@@ -64,6 +77,12 @@ class Memo:
             return None
         pod = Pod({"metadata": {"annotations": dict(annotations)}, "spec": read})
         return self._decide(Request(_NOBODY, pod, {}, is_resize=False), self._settings)
+
+
+def _size(key: _Key, answer: Answer) -> int:
+    spec, matter = key
+    annotations = sum([len(name) + len(value) for name, value in matter])
+    return len(spec) + 4 * annotations + len(answer.response) + len(answer.patch) + _BESIDE
 
 
 def _may_name_it(answer: Answer) -> bool:

@@ -31,6 +31,7 @@ HANDSHAKE_FAILURES: Final = (
     "bad_certificate",
     "certificate_required",
     "subject",
+    "resumed",
     "no_shared_protocol",
     "not_tls",
     "timeout",
@@ -60,7 +61,7 @@ class Metrics(Collector):
     """One a process. Label values are known beforehand and stand at 0 from the start: a rate needs something to begin from."""
 
     def __init__(self, log_lines_dropped: Callable[[], int] = lambda: 0) -> None:
-        self.in_flight = _zeros(WEBHOOKS)  # reviews that are being read or answered: += 1 and -= 1
+        self.in_flight = _zeros(WEBHOOKS)  # reviews that ASGI asks for, from their head on: += 1 and -= 1
         self.memo_entries: Callable[[], int] = lambda: 0  # decisions that are remembered now
         self._answers = {webhook: _Answers() for webhook in WEBHOOKS}
         self._edits = _zeros(_RULES)

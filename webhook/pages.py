@@ -13,7 +13,7 @@ from webhook.quantity import Quantity, QuantityError, parse
 from webhook.settings import Settings
 
 
-class Pages(Struct, frozen=True):
+class Pages(Struct, frozen=True, gc=False):
     """So many bytes in pages of one size, for one container; `asked` where the container itself asks for them."""
 
     container: Container
@@ -24,12 +24,11 @@ class Pages(Struct, frozen=True):
 
 def pages(pod: Pod, settings: Settings) -> Iterator[Pages | Reject | Warn]:
     """Container by container: its pages, or why they can't be told."""
-    dpdk = {container.path for container in pod.dpdk_containers}
     given = pod.options.hugepages or settings.default_page_amounts
     for container in pod.containers:
-        asked = list(_asked(container))
+        asked = _asked(container)
         yield from asked
-        if container.path not in dpdk:
+        if container.path not in pod.dpdk_paths:
             continue
         if asked:
             yield from _unused(pod, container, [each for each in asked if isinstance(each, Pages)])
@@ -40,33 +39,37 @@ def pages(pod: Pod, settings: Settings) -> Iterator[Pages | Reject | Warn]:
             yield Reject(container.at("resources", "limits"), "no hugepages", detail)
 
 
-def _asked(container: Container) -> Iterator[Pages | Reject]:
+def _asked(container: Container) -> list[Pages | Reject]:
     """What a container's requests and limits say; a side that is missing is like the other, and 0 is nothing."""
-    requests, limits = container.requests, container.limits
-    for resource in dict.fromkeys([*limits, *requests]):
-        if not resource.startswith(HUGEPAGES):
-            continue
-        side = "limits" if limits.get(resource) is not None else "requests"
-        path = container.at("resources", side, resource)
-        try:
-            size = page_size(resource.removeprefix(HUGEPAGES))
-            request, limit = (_amount(requests.get(resource)), _amount(limits.get(resource)))
-        except PageSizeError as error:
-            meant = f"write {HUGEPAGES}{error.canonical}" if error.canonical else "write a size such as hugepages-2Mi"
-            yield Reject(path, "unknown page size", f"no node advertises {shown(resource)} by that name; {meant}")
-            continue
-        except QuantityError as error:
-            yield Reject(path, "not a quantity", f"{error.problem}; write an amount such as 2Gi")
-            continue
-        amount = limit if limit is not None else request
-        if amount is None:
-            continue
-        if request is not None and limit is not None and request != limit:
-            detail = f"the request {request} is not the limit {limit}; write one amount on both sides"
-            yield Reject(container.at("resources", "requests", resource), "hugepages request is not the limit", detail)
-        elif amount.millis:
-            problem = whole_pages_problem(size, amount)
-            yield Reject(path, "not whole pages", problem) if problem else Pages(container, size, amount, asked=True)
+    requests, limits = container.amounts
+    read = [
+        _read(container, each, requests.get(each), limits.get(each))
+        for each in {**limits, **requests}
+        if each.startswith(HUGEPAGES)
+    ]
+    return [each for each in read if each is not None]
+
+
+def _read(container: Container, resource: str, requested: object, limited: object) -> Pages | Reject | None:
+    path = container.at("resources", "requests" if limited is None else "limits", resource)
+    try:
+        size = page_size(resource.removeprefix(HUGEPAGES))
+        request, limit = (_amount(requested), _amount(limited))
+    except PageSizeError as error:
+        meant = f"write {HUGEPAGES}{error.canonical}" if error.canonical else "write a size such as hugepages-2Mi"
+        return Reject(path, "unknown page size", f"no node advertises {shown(resource)} by that name; {meant}")
+    except QuantityError as error:
+        return Reject(path, "not a quantity", f"{error.problem}; write an amount such as 2Gi")
+    amount = limit if limit is not None else request
+    if amount is None:
+        return None
+    if request is not None and limit is not None and request != limit:
+        detail = f"the request {request} is not the limit {limit}; write one amount on both sides"
+        return Reject(container.at("resources", "requests", resource), "hugepages request is not the limit", detail)
+    if not amount.millis:
+        return None
+    problem = whole_pages_problem(size, amount)
+    return Reject(path, "not whole pages", problem) if problem else Pages(container, size, amount, asked=True)
 
 
 def _unused(pod: Pod, container: Container, asked: list[Pages]) -> Iterator[Warn]:

@@ -1,8 +1,9 @@
 """Hugepage sizes, by the names under which nodes advertise them."""
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from webhook.path import shown
 from webhook.quantity import Quantity, QuantityError, parse
@@ -19,8 +20,7 @@ class PageSizeError(ValueError):
         self.canonical = canonical
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PageSize:
+class PageSize(Struct, frozen=True, order=True, gc=False):
     """A page size in bytes."""
 
     size: int

@@ -1,6 +1,7 @@
 """Where a value stands in a pod, as people and as RFC 6901 write it."""
 
 import re
+from functools import lru_cache
 from typing import TypeAlias
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -23,6 +24,7 @@ def dotted(path: Path) -> str:
     return text
 
 
+@lru_cache(maxsize=512)  # rules write to few places, and none of them has a name that a pod's author gave
 def pointer(path: Path) -> str:
     """The path as a JSON Pointer (RFC 6901): /metadata/annotations/dpdk~1huge-dir."""
     parts = list(map(str, path))
@@ -34,6 +36,13 @@ def pointer(path: Path) -> str:
 
 def shown(text: str, limit: int = _SHOWN) -> str:
     """The text on one line, at most `limit` characters: the API server silently drops a warning with a control character."""
+    if len(text) <= limit and text.isprintable():
+        return text
     text = text[: limit + 1]  # first: whoever sends megabytes must not have them read again for every message
     line = text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return cut(line, limit)
+
+
+def cut(line: str, limit: int) -> str:
+    """At most `limit` characters of a text that stands on one line."""
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -4,6 +4,7 @@ The raw dict stays what it is: decoding it into typed models and back would drop
 """
 
 from collections.abc import Iterator, Mapping
+from operator import is_
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
@@ -43,17 +44,23 @@ class Container(Struct, frozen=True):
 
     def at(self, *parts: str | int) -> Path:
         """The path of a field of this container."""
-        return (*self.path, *parts)
+        return self.path + parts
+
+    @property
+    def amounts(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """resources.requests and resources.limits"""
+        resources = self.raw.get("resources") or _NONE
+        return resources.get("requests") or _NONE, resources.get("limits") or _NONE
 
     @property
     def requests(self) -> Mapping[str, Any]:
         """resources.requests"""
-        return (self.raw.get("resources") or _NONE).get("requests") or _NONE
+        return self.amounts[0]
 
     @property
     def limits(self) -> Mapping[str, Any]:
         """resources.limits"""
-        return (self.raw.get("resources") or _NONE).get("limits") or _NONE
+        return self.amounts[1]
 
     @property
     def security_context(self) -> Mapping[str, Any]:
@@ -77,7 +84,7 @@ class Container(Struct, frozen=True):
 
     def asks_for_hugepages(self) -> bool:
         """A hugepages-<size> request or limit that is not 0; one that can't be read counts, so that a rule can name it."""
-        for amounts in (self.requests, self.limits):
+        for amounts in self.amounts:
             for resource, amount in amounts.items():
                 if resource.startswith(HUGEPAGES) and amount is not None:
                     try:
@@ -97,9 +104,9 @@ class Pod:
     """The view. `raw` must have passed `parse_pod`.
 
     `containers`: app containers, then init containers and sidecars; ephemeral containers have no resources and count for
-    nothing. `options`: what the dpdk/… annotations ask for. `dpdk_containers`: those that run DPDK; none while
-    `dpdk_containers_problem` stands, which says why that can't be told. `kept`: what is worked out once for every view of
-    this pod; only what no rule's edits can change may be kept there.
+    nothing. `options`: what the dpdk/… annotations ask for. `dpdk_containers`: those that run DPDK, and `dpdk_paths` where
+    they stand; none while `dpdk_containers_problem` stands, which says why that can't be told. `kept`: what is worked out
+    once for every view of this pod; only what no rule's edits can change may be kept there.
     """
 
     def __init__(self, raw: Mapping[str, Any], before: "Pod | None" = None) -> None:
@@ -112,21 +119,25 @@ class Pod:
             self.containers: tuple[Container, ...] = tuple(_containers(self.spec))
             self.options: Options = read_options(self.annotations)
             self.dpdk_containers, self.dpdk_containers_problem = self._choose()
+            self.dpdk_paths = frozenset([container.path for container in self.dpdk_containers])
         else:
             self.annotations = before.annotations
             self.kept = before.kept
-            raws = (*self.spec["containers"], *(self.spec.get("initContainers") or ()))
-            then = before.containers
-            self.containers = tuple([old if old.raw is new else old.now(new) for old, new in zip(then, raws, strict=True)])
+            then, now = before.containers, _raws(self.spec)
+            self.containers = tuple([old if old.raw is new else old.now(new) for old, new in zip(then, now, strict=True)])
             self.options = before.options
-            paths = {container.path for container in before.dpdk_containers}
-            self.dpdk_containers = tuple([container for container in self.containers if container.path in paths])
+            self.dpdk_paths = before.dpdk_paths
+            self.dpdk_containers = tuple([container for container in self.containers if container.path in self.dpdk_paths])
             self.dpdk_containers_problem = before.dpdk_containers_problem
 
     def after(self, raw: Mapping[str, Any]) -> "Pod":
         """The view of this pod as a rule left it. Rules write neither annotations nor the order of containers, and which of
         them run DPDK was settled by what came in."""
-        return Pod(raw, self)
+        spec = raw["spec"]
+        is_same = raw is self.raw and spec is self.spec
+        # a draft copies an object once: what it writes into the copy afterwards is seen by a view that has it already
+        is_seen = is_same and all(map(is_, _raws(spec), [container.raw for container in self.containers]))
+        return self if is_seen else Pod(raw, self)
 
     @property
     def is_annotated(self) -> bool:
@@ -189,6 +200,10 @@ def _containers(spec: Mapping[str, Any]) -> Iterator[Container]:
     for index, raw in enumerate(spec.get("initContainers") or ()):
         role: Role = "sidecar" if raw.get("restartPolicy") == "Always" else "init"
         yield Container(raw, ("spec", "initContainers", index), role)
+
+
+def _raws(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [*spec["containers"], *(spec.get("initContainers") or ())]
 
 
 def _listed(containers: list[Container]) -> str:

@@ -69,7 +69,7 @@ class Quantity:
 def parse(value: object) -> Quantity:
     """The quantity that a string or a JSON number stands for; QuantityError for anything else."""
     if isinstance(value, str):
-        return _parse(value) if len(value) <= 2 * _DIGITS else _refuse_long(value)
+        return _parse(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise QuantityError(f"{json_type(value)} is not a quantity")
     if isinstance(value, int) and abs(value) >= 10**_DIGITS:
@@ -80,13 +80,15 @@ def parse(value: object) -> Quantity:
 
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Quantity:
+    if len(text) > 2 * _DIGITS:
+        raise _too_long(text)
     match = _GRAMMAR.fullmatch(text)
     if match is None or not (match["whole"] or match["fraction"]):
         raise QuantityError(f"'{shown(text)}' is not a quantity")
     fraction = match["fraction"] or ""
     digits = match["whole"] + fraction
     if len(digits) > _DIGITS:
-        _refuse_long(text)
+        raise _too_long(text)
     power = int(match["exponent"] or 0)
     if abs(power) > _EXPONENT:
         raise QuantityError(f"'{shown(text)}' has an exponent beyond ±{_EXPONENT}")
@@ -106,8 +108,8 @@ def _parse(text: str) -> Quantity:
     return Quantity(-millis if match["sign"] == "-" else millis, form)
 
 
-def _refuse_long(text: str) -> Quantity:
-    raise QuantityError(f"'{shown(text, 20)}' is too long: a quantity has at most {_DIGITS} digits")
+def _too_long(text: str) -> QuantityError:
+    return QuantityError(f"'{shown(text, 20)}' is too long: a quantity has at most {_DIGITS} digits")
 
 
 def json_type(value: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from webhook.edits import UNSET
-from webhook.path import dotted, shown
+from webhook.path import cut, dotted, shown
 from webhook.review import Change, Decision, Finding
 from webhook.workload import Reviewed, Subject
 
@@ -34,6 +34,8 @@ def warning(finding: Finding) -> str:
 
 def warnings(decision: Decision) -> list[str]:
     """The warnings as the API server passes them on: containers that share a text share a line, and it takes only so much."""
+    if not decision.warnings:
+        return []
     groups: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in decision.warnings:
         groups.setdefault((finding.rule, finding.reason, finding.detail), []).append(finding)
@@ -97,7 +99,7 @@ def advice(subject: Subject, decision: Decision) -> list[str]:
 
 def changes(patch: Sequence[Mapping[str, Any]]) -> str:
     """Each operation of a patch by its kind and its JSON Pointer, for the audit log; at most 1,024 characters."""
-    return shown("; ".join([f"{operation['op']} {operation['path']}" for operation in patch]), _AUDIT_LENGTH)
+    return cut("; ".join([f"{operation['op']} {operation['path']}" for operation in patch]), _AUDIT_LENGTH)
 
 
 def shortfall(change: Change) -> str:

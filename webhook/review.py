@@ -12,7 +12,7 @@ from webhook.rules import OPT_IN, RULES, Rule
 from webhook.settings import Settings
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, gc=False):
     """One thing that a rule changed."""
 
     rule: str
@@ -22,7 +22,7 @@ class Change(Struct, frozen=True):
     why: str
 
 
-class Finding(Struct, frozen=True):
+class Finding(Struct, frozen=True, gc=False):
     """One thing that a rule refuses, or warns of."""
 
     rule: str
@@ -32,7 +32,7 @@ class Finding(Struct, frozen=True):
     detail: str  # one sentence, with what to write instead
 
 
-class Decision(Struct, frozen=True):
+class Decision(Struct, frozen=True, gc=False):
     """What became of one pod. `pod` is the pod as it would be; with rejections, as far as the rules got. It stands `at` a
     place in the object that was given, with which every path here begins."""
 
@@ -62,7 +62,7 @@ class Decision(Struct, frozen=True):
 def review(pod: Pod, settings: Settings, rules: Sequence[Rule] = RULES, *, at: Path = ()) -> Decision:
     """Ask every rule, in turn, about the pod as the rules before it left it."""
     is_promised = pod.is_annotated and not pod.is_mirror
-    draft = Draft(pod.raw)
+    draft = Draft(pod.raw, at)
     changes: list[Change] = []
     rejections: list[Finding] = []
     warnings: list[Finding] = []
@@ -76,11 +76,11 @@ def review(pod: Pod, settings: Settings, rules: Sequence[Rule] = RULES, *, at: P
         for edit in tuple(rule.propose(view, settings)):
             container = names.get(edit.path[:3])
             if isinstance(edit, Reject):
-                rejections.append(Finding(rule.id, container, (*at, *edit.path), edit.reason, edit.detail))
+                rejections.append(Finding(rule.id, container, at + edit.path, edit.reason, edit.detail))
             elif isinstance(edit, Warn):
-                warnings.append(Finding(rule.id, container, (*at, *edit.path), edit.reason, edit.detail))
+                warnings.append(Finding(rule.id, container, at + edit.path, edit.reason, edit.detail))
             else:
                 value = None if isinstance(edit, Remove) else edit.value
-                changes.append(Change(rule.id, container, draft.apply(edit).below(at), value, edit.why))
+                changes.append(Change(rule.id, container, draft.apply(edit), value, edit.why))
                 is_changed = True
     return Decision(is_promised, tuple(changes), tuple(rejections), tuple(warnings), draft.pod, at)

@@ -48,9 +48,14 @@ class Shared(ServerState):
         super().__init__()
         self.metrics = metrics
         self.is_draining = False
+        self.turn: float | None = None  # when the first request came that is answered in this turn of the loop
         self.ended = 0  # connections
         self.complaints = Complaints()
         self.unproven: dict[Connection, None] = {}  # those that never sent a whole request, the oldest first
+
+    def end_turn(self) -> None:
+        """What comes now waited for nobody."""
+        self.turn = None
 
     def forget(self, connection: "Connection") -> None:
         """It is over."""

@@ -3,6 +3,7 @@
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 Outcome: TypeAlias = Literal["changed", "unchanged", "refused", "ignored"]
 Counts: TypeAlias = tuple[tuple[str, int], ...]  # (rule, how many), in the order in which the rules were asked
@@ -27,13 +28,13 @@ class Verdict(Struct, frozen=True):
     edits: Counts = ()
     rejections: Counts = ()
     warnings: Counts = ()
+    rules: tuple[str, ...] = ()  # every rule that said something
+
+    def __post_init__(self) -> None:
+        said = dict.fromkeys([rule for rule, _ in self.edits + self.rejections + self.warnings])
+        force_setattr(self, "rules", tuple(said))
 
     @property
     def allowed(self) -> bool:
         """Nothing stood against it."""
         return self.outcome != "refused"
-
-    @property
-    def rules(self) -> tuple[str, ...]:
-        """Every rule that said something."""
-        return tuple(dict.fromkeys(rule for counts in (self.edits, self.rejections, self.warnings) for rule, _ in counts))

@@ -59,11 +59,11 @@ def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
         return  # the rule hugepages says why
     name = pod.options.eal_env or settings.eal_env
     wanted = pod.options.huge_size
-    dpdk = {container.path for container in pod.dpdk_containers}
-    sizes = sorted({page.size for page in planned.pages if page.container.path in dpdk})
-    if wanted is not None and wanted not in sizes:
-        detail = f"no DPDK container has {wanted} pages; write {' or '.join(map(str, sizes))}"
-        yield Reject(("metadata", "annotations", "dpdk/huge-size"), "page size not requested", detail)
+    if wanted is not None:
+        sizes = sorted({page.size for page in planned.pages if page.container.path in pod.dpdk_paths})
+        if wanted not in sizes:
+            detail = f"no DPDK container has {wanted} pages; write {' or '.join(map(str, sizes))}"
+            yield Reject(("metadata", "annotations", "dpdk/huge-size"), "page size not requested", detail)
     for container in pod.dpdk_containers:
         if planned.of(container):
             yield from _command_line(_choose(container, name, planned, wanted))

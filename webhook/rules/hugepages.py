@@ -25,10 +25,12 @@ def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
     given_why = "the amount that the annotation gives" if pod.options.hugepages else "this site's default amount"
     for page in planned.pages:
         why = "hugepages need requests equal to limits" if page.asked else given_why
-        for side, given in (("limits", page.container.limits), ("requests", page.container.requests)):
+        requests, limits = page.container.amounts
+        resource = page.size.resource
+        for side, given in (("limits", limits), ("requests", requests)):
             # a 0 counts as unset; what the container asks for on this side is equal already, or the plan has a problem
-            if not page.asked or given.get(page.size.resource) is None:
-                yield Set(page.container.at("resources", side, page.size.resource), str(page.amount), why)
+            if not page.asked or given.get(resource) is None:
+                yield Set(page.container.at("resources", side, resource), str(page.amount), why)
     for mount in chain.from_iterable(planned.mounts.values()):
         if not mount.has_volume:
             volume = {"name": mount.volume, "emptyDir": {"medium": f"HugePages-{mount.size}"}}

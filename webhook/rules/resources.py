@@ -22,13 +22,12 @@ _EVERYWHERE = "whole CPUs are wanted for every container; rounded up"
 
 
 def propose(pod: Pod, settings: Settings) -> Iterator[Edit]:
-    dpdk = {container.path for container in pod.dpdk_containers}
     everywhere = pod.options.whole_cpus if pod.options.whole_cpus is not None else settings.whole_cpus == "all"
     defaults = _limit_range_defaults(pod)
     for container in pod.containers:
-        is_dpdk = container.path in dpdk
+        is_dpdk = container.path in pod.dpdk_paths
         edits = [*_cpu(container, is_dpdk, everywhere, settings), *_memory(container, is_dpdk, settings), *_others(container)]
-        if not dpdk:  # what one of them would get, or be warned of, depends on which of them runs DPDK
+        if not pod.dpdk_paths:  # what one of them would get, or be warned of, depends on which of them runs DPDK
             edits = [edit for edit in edits if isinstance(edit, Reject)]
         yield from edits
         if defaults is not None:
@@ -120,7 +119,8 @@ def _raised(container: Container, edits: list[Set], defaults: set[tuple[str, str
 
 def _others(container: Container) -> Iterator[Edit]:
     """Every other resource: nothing to mend, but what the API would refuse is said with the rest."""
-    for resource in dict.fromkeys([*container.requests, *container.limits]):
+    requests, limits = container.amounts
+    for resource in {**requests, **limits}:
         if resource not in ("cpu", "memory") and not resource.startswith(HUGEPAGES):
             problem, _, _ = _read(container, resource)
             if problem:
@@ -129,18 +129,26 @@ def _others(container: Container) -> Iterator[Edit]:
 
 def _read(container: Container, resource: str) -> tuple[Reject | None, Quantity | None, Quantity | None]:
     """(problem, request, limit); 0 counts as unset where both sides say no more."""
+    requests, limits = container.amounts
+    requested, limited = requests.get(resource), limits.get(resource)
+    sides = [("requests", requested), ("limits", limited)]
+    if isinstance(requested, str) and requested == limited:
+        del sides[1]  # it says the same
     amounts: list[Quantity | None] = []
-    for side, value in (("requests", container.requests.get(resource)), ("limits", container.limits.get(resource))):
+    for side, value in sides:
+        if value is None:
+            amounts.append(None)
+            continue
         try:
-            amount = None if value is None else parse(value)
+            amount = parse(value)
         except QuantityError as error:
             path = container.at("resources", side, resource)
             return (Reject(path, "not a quantity", f"{error.problem}; write a number such as 2"), None, None)
-        if amount is not None and amount.millis < 0:
+        if amount.millis < 0:
             path = container.at("resources", side, resource)
             return (Reject(path, "negative amount", f"{amount} is below 0; write what the container needs"), None, None)
         amounts.append(amount)
-    request, limit = amounts
+    request, limit = amounts[0], amounts[-1]
     if request is not None and limit is not None and request.millis > limit.millis:
         detail = f"the request {request} is more than the limit {limit}; write one amount on both sides"
         return (Reject(container.at("resources", "requests", resource), "request above limit", detail), None, None)
@@ -149,10 +157,11 @@ def _read(container: Container, resource: str) -> tuple[Reject | None, Quantity 
 
 def _both(
     container: Container, resource: str, request: Quantity | None, limit: Quantity | None, target: Quantity, why: str
-) -> Iterator[Edit]:
+) -> list[Edit]:
     """Limit and request become `target`; a side that is equal already keeps its spelling."""
-    nothing_given = limit is None and request is None
-    for side, amount in (("limits", limit), ("requests", request)):
-        if amount != target:
-            is_copy = amount is None and not nothing_given
-            yield Set(container.at("resources", side, resource), str(target), _EQUAL if is_copy else why)
+    is_given = limit is not None or request is not None
+    return [
+        Set(container.at("resources", side, resource), str(target), _EQUAL if amount is None and is_given else why)
+        for side, amount in (("limits", limit), ("requests", request))
+        if amount is None or amount.millis != target.millis
+    ]

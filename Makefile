@@ -49,7 +49,7 @@ cluster: $(VENV)/ready ## a kube-apiserver with the webhook registered, left run
 soak: $(VENV)/ready ## every property on a million random pods, on all cores; ARGS="--cases 20000 --seed 1"
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-bench: $(VENV)/ready ## every figure in docs/performance.md anew, in ten minutes; ARGS="--peer NAME=URL"
+bench: $(VENV)/ready ## every figure in docs/performance.md anew, in twelve minutes; ARGS="--peer NAME=URL"
 	@command -v wrk >/dev/null || scripts/install-system-packages wrk
 	@$(BIN)/python -m bench $(ARGS) && $(BIN)/python -m scripts.docs
 

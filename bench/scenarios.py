@@ -7,9 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 from bench.servers import BenchError
+from webhook.path import shown
+
+_WIDEST: Final = 72  # characters of a name; what an API server said of a failure is longer
 
 
 def measure(scenario: str, *arguments: str) -> dict[str, Any]:
@@ -26,10 +29,10 @@ def measure(scenario: str, *arguments: str) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures for people, one a line."""
+    """The figures for people, one a line; of a list, one line for each of its records."""
     rows = list(_rows(figures, ""))
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    width = min(max(len(name) for name, _ in rows), _WIDEST)
+    return "\n".join(f"{shown(name, width):<{width}}  {value}" for name, value in rows)
 
 
 def _rows(value: Any, name: str) -> Iterator[tuple[str, str]]:
@@ -38,6 +41,10 @@ def _rows(value: Any, name: str) -> Iterator[tuple[str, str]]:
             yield from _rows(each, f"{name}, {key}" if name else key)
     elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
         for number, each in enumerate(value, 1):
-            yield from _rows(each, f"{name} {number}")
+            yield f"{name} {number}", ", ".join(f"{key} {_written(figure)}" for key, figure in each.items()).replace("_", " ")
     else:
-        yield name.replace("_", " "), f"{value:.2f}" if isinstance(value, float) else str(value)
+        yield name.replace("_", " "), _written(value)
+
+
+def _written(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -13,7 +13,7 @@ import jsonpatch
 import orjson
 import pytest
 
-from bench import cost, linear, load, review
+from bench import cost, linear, load, review, scenarios
 from bench.__main__ import main
 from bench.cost import Row, measured
 from bench.goals import Goal, goals
@@ -223,6 +223,23 @@ def test_a_section_that_is_not_asked_for_keeps_its_results(
     assert written["ran"]["starve"] == {"date": "2026-01-01"}
     assert set(written["ran"]["linear"]) == {"date", "seconds", "rounds", "machine", "versions"}
     assert capsys.readouterr().out == f"{SECTIONS['linear'].table(written)}\n\n"
+
+
+def test_what_a_cluster_saw_is_a_line_for_each_figure_and_for_each_record() -> None:
+    figures = {
+        "rolled": {"exit_codes": {"0": 150}, "seconds": 229.174},
+        "deaths": [{"failed_in_flight": 1, "last_failure": 0.005}, {"failed_in_flight": 0, "last_failure": 0.0}],
+        "problems": {"500 " + "x" * 200: 3},
+        "broken": [],
+    }
+    assert scenarios.table(figures).splitlines() == [
+        "rolled, exit codes, 0".ljust(72) + "  150",
+        "rolled, seconds".ljust(72) + "  229.17",
+        "deaths 1".ljust(72) + "  failed in flight 1, last failure 0.01",
+        "deaths 2".ljust(72) + "  failed in flight 0, last failure 0.00",
+        "problems, 500 ".ljust(71, "x") + "…  3",
+        "broken".ljust(72) + "  []",
+    ]
 
 
 def test_a_section_that_does_not_exist_and_a_peer_without_a_name_are_told_before_anything_runs(

@@ -69,6 +69,7 @@ class Connection(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
         self._at_once: Mapping[bytes, AtOnce] = getattr(self.app, "at_once", {})
         self._answered: AtOnce | None = None  # by what the request that is being read may be answered at once
+        self._said_headers: list[tuple[bytes, bytes]] = []
         self._is_short = False
         self._short: bytearray | None = None  # its body so far
         self._had_answer = False  # at once, to what was read last
@@ -167,9 +168,8 @@ class Connection(HttpToolsProtocol):
     # --- the parser
 
     def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self._is_short = False
+        """A request begins. The scope that ASGI wants is made when ASGI is asked."""
+        self.url, self.headers, self.expect_100_continue, self._is_short = b"", [], False, False
         if self._began is None:
             self._began = self.loop.time()
 
@@ -190,7 +190,7 @@ class Connection(HttpToolsProtocol):
         if self._framing > HEAD:
             self._refusal = 431
             raise ValueError
-        self.headers = []  # trailers go there, and nobody looks
+        self._said_headers, self.headers = self.headers, []  # trailers go there, and nobody looks
         if self._is_short and not self._is_odd() and self.parser.get_method() == b"POST":
             self._answered = self._at_once.get(self.url.partition(b"?")[0])
         if self._answered is None:
@@ -206,8 +206,12 @@ class Connection(HttpToolsProtocol):
 
     def _ask(self, body: bytes) -> None:
         """Have the app answer the request, of whose body there is this so far, when those before it are answered."""
-        url, scope = httptools.parse_url(self.url), self.scope
+        url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
+        expects_100_continue = self.expect_100_continue
+        super().on_message_begin()
+        scope = self.scope
+        scope["headers"] = self._said_headers
         scope["method"] = self.parser.get_method().decode("ascii")
         scope["http_version"] = self.parser.get_http_version()
         scope["path"] = unquote(path) if "%" in path else path
@@ -223,7 +227,7 @@ class Connection(HttpToolsProtocol):
             access_log=False,
             default_headers=[],
             message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
+            expect_100_continue=expects_100_continue,
             keep_alive=not self._ends(),
             on_response=self.on_response_complete,
         )
@@ -268,16 +272,16 @@ class Connection(HttpToolsProtocol):
         if shared.turn is None:
             shared.turn = now
             self.loop.call_soon(shared.end_turn)
-        # what is read late in a turn came when the turn began: it waited in the kernel until those before it were answered
-        self.scope["completed"] = shared.turn  # type: ignore[typeddict-unknown-key]
         if self._answered is not None and self._short is not None:
             body, answer = bytes(self._short), None
             if now - shared.turn < TURN:
-                answer = self._answered(body, self.scope["headers"])  # type: ignore[arg-type]
+                answer = self._answered(body, self._said_headers)
             if answer is not None:
                 self._answer_at_once(answer, now)
                 return
             self._ask(body)
+        # what is read late in a turn came when the turn began: it waited in the kernel until those before it were answered
+        self.scope["completed"] = shared.turn  # type: ignore[typeddict-unknown-key]
         super().on_message_complete()
 
     def _answer_at_once(self, answer: bytes, now: float) -> None:

@@ -36,7 +36,7 @@ class Memo:
         self._room = room  # bytes that are left
         self._largest = room // 16  # of one decision: a pod that nobody else has must not push out all others
         self._is_named = _TOKEN in settings.model_dump_json()
-        self._known: OrderedDict[_Key, Answer] = OrderedDict()
+        self._known: OrderedDict[_Key, tuple[Answer, int]] = OrderedDict()  # and how many bytes it takes
 
     def __len__(self) -> int:
         return len(self._known)
@@ -51,7 +51,7 @@ class Memo:
         known = self._known.get(key)
         if known is not None:
             self._known.move_to_end(key)
-            return known, "hit"
+            return known[0], "hit"
         answer = self._answer(spec, matter)
         if answer is None:
             return None, "miss"
@@ -60,12 +60,13 @@ class Memo:
         size = _size(key, answer)
         if size > self._largest:
             return answer, "miss"
-        self._known[key] = answer
+        self._known[key] = answer, size
         self._room -= size
         if self._room >= 0:
             return answer, "miss"
         while self._room < 0:
-            self._room += _size(*self._known.popitem(last=False))
+            _, (_, freed) = self._known.popitem(last=False)
+            self._room += freed
         return answer, "evicted"
 
     def _answer(self, spec: bytes, annotations: tuple[tuple[str, str], ...]) -> Answer | None:

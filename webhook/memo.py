@@ -7,13 +7,11 @@ is made of just that, so that no rule can come to read what is not in the key.
 from collections import OrderedDict
 from typing import Final, Literal, TypeAlias
 
-import orjson
-
 from webhook.admission import Answer, Decide, Request
 from webhook.envelope import SPEC, TOKEN, Envelope, is_shallow
 from webhook.pod import Pod, relevant
 from webhook.settings import Settings
-from webhook.shape import fits
+from webhook.shape import read_spec
 from webhook.verdict import Asked
 
 ROOM: Final = 2 * 1024 * 1024  # bytes of decisions; one of an ordinary pod takes 8 KiB
@@ -70,11 +68,7 @@ class Memo:
         return answer, "evicted"
 
     def _answer(self, spec: bytes, annotations: tuple[tuple[str, str], ...]) -> Answer | None:
-        try:
-            if not is_shallow(spec, above=SPEC) or not fits(spec):
-                return None
-            read = orjson.loads(spec)
-        except orjson.JSONDecodeError:
+        if not is_shallow(spec, above=SPEC) or (read := read_spec(spec)) is None:
             return None
         pod = Pod({"metadata": {"annotations": dict(annotations)}, "spec": read})
         return self._decide(Request(_NOBODY, pod, {}, is_resize=False), self._settings)

@@ -3,7 +3,7 @@
 Source: the Kubernetes API reference, core/v1 PodSpec. Fields not named here are nobody's business and pass as they are.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypedDict
 
 import msgspec
 
@@ -32,14 +32,16 @@ class _Each:
 
 _Shape = type | None | dict[str, Any] | list[Any] | _Each  # None: anything; a list of one: a list of that
 
-_AMOUNTS = _Each(None)  # quantities: a string or a number, judged by the rules, which can name the container
-_HANDLER = {"exec": _AMOUNTS}
+_AMOUNT: Final = object  # a quantity: a string or a number, judged by the rules, which can name the container
+_AMOUNTS = _Each(_AMOUNT)
+_OBJECT = _Each(None)
+_HANDLER = {"exec": _OBJECT}
 _RESOURCES = {"requests": _AMOUNTS, "limits": _AMOUNTS}
 _CONTAINER = {
     "name": str,
     "command": [str],
     "args": [str],
-    "env": [{"name": str, "value": str, "valueFrom": _AMOUNTS}],
+    "env": [{"name": str, "value": str, "valueFrom": _OBJECT}],
     "envFrom": [{"prefix": str}],
     "lifecycle": {"postStart": _HANDLER, "preStop": _HANDLER},
     "livenessProbe": _HANDLER,
@@ -64,9 +66,9 @@ _POD = {
         "initContainers": [_CONTAINER],
         "hostUsers": bool,
         "os": {"name": str},
-        "resources": _Each(None),
+        "resources": _OBJECT,
         "securityContext": {"runAsUser": int, "runAsNonRoot": bool, "fsGroup": int},
-        "volumes": [{"name": str, "emptyDir": {"medium": str}}],
+        "volumes": [{"name": str, "emptyDir": {"medium": str, "sizeLimit": _AMOUNT}}],
     },
 }
 _NAMES: dict[type, str] = {str: "a string", bool: "a boolean", int: "a whole number"}
@@ -90,27 +92,31 @@ def check_shape(raw: object, at: Path = ()) -> dict[str, Any]:
     return raw
 
 
-def fits(spec: bytes) -> bool:
-    """Whether a pod's spec, given as JSON, surely has the shape. A yes spares check_shape, and comes several times faster."""
+def read_spec(spec: bytes) -> dict[str, Any] | None:
+    """Of a pod's spec, given as JSON, the fields that have a shape, as the rules rely on it; None where it may not have it, or
+    where a number would be read in another way than by orjson. The rest, which no rule asks for, is not even built."""
     try:
-        read = _DECODER.decode(spec)
+        read: dict[str, Any] = _DECODER.decode(spec)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return 0 < len(read.containers or ()) <= CONTAINERS - len(read.initContainers or ())
+        return None
+    return read if 0 < len(read.get("containers") or ()) <= CONTAINERS - len(read.get("initContainers") or ()) else None
 
 
 def _typed(shape: _Shape, name: str) -> Any:
     """The type that has this shape in JSON, for msgspec."""
     if isinstance(shape, dict):
-        fields = [(key, _typed(inner, key) | None, None) for key, inner in shape.items()]
-        return msgspec.defstruct(name.capitalize(), fields, frozen=True, gc=False)
+        fields = {key: _typed(inner, key) | None for key, inner in shape.items()}
+        return TypedDict(name.capitalize(), fields, total=False)  # type: ignore[operator]
     if isinstance(shape, list):
         return list[_typed(shape[0], name)]  # type: ignore[misc]
     if isinstance(shape, _Each):
         value = Any if shape.shape is None else _typed(shape.shape, name) | None
         return dict[str, value]  # type: ignore[valid-type]
-    # a whole number of more than 64 bits is read as a float elsewhere
-    return Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] if shape is int else shape or Any
+    # a number with a fraction or of more than 64 bits may be another one to orjson
+    whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+    if shape is _AMOUNT:
+        return str | whole | bool | dict[str, Any] | list[Any]
+    return whole if shape is int else shape
 
 
 _DECODER: Final = msgspec.json.Decoder(_typed(_POD["spec"], "spec"))
@@ -136,7 +142,7 @@ def _check(value: object, shape: _Shape, path: Path) -> None:
             for key, member in value.items():
                 if member is not None:
                     _check(member, shape.shape, (*path, key))
-    elif shape is not None and type(value) is not shape:
+    elif shape not in (None, _AMOUNT) and type(value) is not shape:
         advice = "; quote it" if shape is str and isinstance(value, bool | int | float) else ""
         raise Malformed(path, f"{_NAMES[shape]} is expected, not {_show(value)}{advice}")
 

@@ -202,9 +202,12 @@ def test_what_names_the_stand_in_itself_means_no_name_that_it_stands_for(
         b"{}",
         b'{"containers":[]}',
         b'{"containers":[{"name":1}]}',
+        b'{"containers":[{"name":"app","securityContext":{"runAsUser":18446744073709551616}}]}',
+        b'{"containers":[{"name":"app","resources":{"limits":{"cpu":1.5}}}]}',
+        b'{"containers":[{"name":"app"}],"x":' + b"[" * 62 + b"]" * 62 + b"}",
     ],
 )
-def test_a_spec_that_is_not_right_is_left_to_a_whole_reading(spec: bytes) -> None:
+def test_a_spec_that_may_not_be_right_is_left_to_a_whole_reading(spec: bytes) -> None:
     memo = Memo(mutate, SETTINGS)
     body = orjson.dumps(admission_review({"metadata": {"annotations": {"dpdk": "true"}}, "spec": "HERE"}))
     envelope = glance(body.replace(b'"HERE"', spec))

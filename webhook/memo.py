@@ -33,7 +33,6 @@ class Memo:
         self._settings = settings
         self._room = room  # bytes that are left
         self._largest = room // 16  # of one decision: a pod that nobody else has must not push out all others
-        self._is_named = _TOKEN in settings.model_dump_json()
         self._known: OrderedDict[_Key, tuple[Answer, int]] = OrderedDict()  # and how many bytes it takes
 
     def __len__(self) -> int:
@@ -43,8 +42,8 @@ class Memo:
         """The answer, and whether it was remembered; None when the whole review must be read to say what is wrong."""
         matter = tuple(relevant(envelope.annotations).items())
         spec, token = envelope.spec, envelope.token
-        if token and (self._is_named or any(_TOKEN in value for _, value in matter)):
-            spec, token = envelope.original, b""  # what is compared with names in the spec may say STAND_IN itself
+        if token and any(_TOKEN in value for _, value in matter):
+            spec, token = envelope.original, b""  # an annotation may name a container, and say STAND_IN itself
         key = (spec, matter)
         known = self._known.get(key)
         if known is not None:

@@ -24,7 +24,7 @@ class _App:
 
     def __init__(self) -> None:
         self.at_once = {b"/now": self._now}
-        self.asked: list[bytes] = []
+        self.asked: list[str] = []
 
     def _now(self, body: bytes, headers: list[tuple[bytes, bytes]]) -> bytes | None:
         assert (b"host", b"x") in headers
@@ -33,11 +33,11 @@ class _App:
         return None if body.startswith(b"wait") else b"now " + body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked.append(scope["path"])
         body, more = b"asked ", True
         while more:
             message = await receive()
             body, more = body + message["body"], message["more_body"]
-        self.asked.append(body)
         if body == b"asked since?":
             body = b"%d" % (1000 * (asyncio.get_running_loop().time() - scope["completed"]))
         headers = [(b"content-length", b"%d" % len(body))]

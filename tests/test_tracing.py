@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,17 @@ Headers = list[tuple[bytes, bytes]]
 def _headers(flags: str, **more: str) -> Headers:
     named = {"host": "x", "traceparent": f"00-{TRACE}-{PARENT}-{flags}"} | more
     return [(name.encode(), value.encode()) for name, value in named.items()]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A thread of the SDK that still tries would draw random numbers beside tests that depend on theirs."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")  # seconds for which it tries; 10 without
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(40)
+        assert not thread.is_alive(), thread
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -82,11 +82,7 @@ def latency(figure: Figure, results: dict[str, Any]) -> None:
     bars = axes.barh(places, p50, 0.62, color=[colours.get(name, _DARK) for name in ways])
     axes.bar_label(bars, fmt="{:.2f}", fontsize=8, padding=3)
     axes.plot([row["p99_ms"] for row in ways.values()], places, "|", color=_MARK, markersize=12, label="p99")
-    axes.set_yticks(places, [row["text"] for row in ways.values()])
-    axes.invert_yaxis()
-    axes.set_title("A create through the API server, ms at p50")
-    axes.grid(axis="x")
-    axes.legend(loc="upper right")
+    _named(axes, [row["text"] for row in ways.values()], "A create through the API server, ms at p50")
 
 
 def hostile(figure: Figure, results: dict[str, Any]) -> None:
@@ -96,9 +92,14 @@ def hostile(figure: Figure, results: dict[str, Any]) -> None:
     places = range(len(attacks))
     for shift, key, colour, text in ((-0.19, "alone_p99_ms", _GRAY, "alone"), (0.19, "p99_ms", _DARK, "under attack")):
         axes.barh([place + shift for place in places], [row[key] for row in attacks.values()], 0.36, color=colour, label=text)
-    axes.set_yticks(places, list(attacks))
+    _named(axes, list(attacks), "A healthy client's p99, ms")
+
+
+def _named(axes: Axes, names: Sequence[str], title: str) -> None:
+    """What the bars from top to bottom are."""
+    axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set_title("A healthy client's p99, ms")
+    axes.set_title(title)
     axes.grid(axis="x")
     axes.legend(loc="upper right")
 

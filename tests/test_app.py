@@ -247,11 +247,12 @@ def test_an_ordinary_review_is_answered_at_once_as_it_would_be_otherwise(path: s
     metrics = Metrics()
     app = create_app(Settings(), metrics)
     with Http(app) as http:
-        first, second = (app.at_once[path.encode()](body, []) for _ in range(2))
+        first, second = (app.at_once[path.encode()](body, [], 0.004) for _ in range(2))
         assert first == second == http.post(path, content=body).content
         told = metrics.expose()[0].decode()
     assert f'controller_runtime_webhook_requests_total{{code="200",webhook="{path}"}} 3.0' in told
     assert f'controller_runtime_webhook_latency_seconds_count{{webhook="{path}"}} 3.0' in told
+    assert f'controller_runtime_webhook_latency_seconds_bucket{{le="0.0025",webhook="{path}"}} 1.0' in told, "they waited 4 ms"
     assert "dpdk_webhook_decision_memo_hits_total 2.0" in told
     assert "dpdk_webhook_decision_memo_misses_total 1.0" in told
 
@@ -265,7 +266,7 @@ def test_nothing_else_is_answered_at_once(path: str) -> None:
 def test_what_is_out_of_the_ordinary_is_not_answered_at_once_nor_counted(body: bytes) -> None:
     metrics = Metrics()
     before = metrics.expose()[0]
-    assert create_app(Settings(), metrics).at_once[b"/mutate"](body, []) is None
+    assert create_app(Settings(), metrics).at_once[b"/mutate"](body, [], 0) is None
     changed = set(metrics.expose()[0].splitlines()) - set(before.splitlines())
     assert not [line for line in changed if not line.startswith(b"process_")]
 
@@ -273,7 +274,7 @@ def test_what_is_out_of_the_ordinary_is_not_answered_at_once_nor_counted(body: b
 def test_a_bug_of_ours_is_left_to_the_call_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webhook.review.review.__defaults__", ((Rule("broken", _break, ""),),))
     app = create_app(Settings())
-    assert app.at_once[b"/mutate"](orjson.dumps(admission_review(POD)), []) is None
+    assert app.at_once[b"/mutate"](orjson.dumps(admission_review(POD)), [], 0) is None
 
 
 # --- our own bug

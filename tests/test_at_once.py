@@ -26,8 +26,9 @@ class _App:
         self.at_once = {b"/now": self._now}
         self.asked: list[str] = []
 
-    def _now(self, body: bytes, headers: list[tuple[bytes, bytes]]) -> bytes | None:
+    def _now(self, body: bytes, headers: list[tuple[bytes, bytes]], waited: float) -> bytes | None:
         assert (b"host", b"x") in headers
+        assert 0 <= waited < TURN
         if body == b"long":
             time.sleep(2 * TURN)
         return None if body.startswith(b"wait") else b"now " + body

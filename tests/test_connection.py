@@ -8,7 +8,7 @@ import resource
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,7 +16,6 @@ import pytest
 import uvloop
 from starlette.types import Receive, Scope, Send
 
-from scripts import throwaway
 from scripts.throwaway import Certificates
 from tests.serving import HEAD, LIVE, REQUEST, Server, answer, eventually, everything, serving
 from webhook.listener import Listener
@@ -27,18 +26,6 @@ from webhook.tls import Certificates as Served
 
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 ALLOWED = b"HTTP/1.1 200 OK\r\n"
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return throwaway.issue(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
-def server(files: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all that leave it as it was."""
-    with serving(files, tmp_path_factory.mktemp("server")) as running:
-        yield running
 
 
 def _said(server: Server, *parts: bytes) -> bytes:
@@ -360,6 +347,23 @@ def test_idle_connections_are_left_alone_until_the_api_server_has_dropped_them(f
             assert len(listener.connections) == 1
             listener.sweep(idle_since + 131)
             assert await asyncio.to_thread(connection.recv, 1) == b""
+
+    _played(files, play)
+
+
+def test_a_blank_line_behind_an_answer_is_not_the_beginning_of_a_request(files: Certificates) -> None:
+    async def play(listener: Listener, listening: socket.socket) -> None:
+        raw = socket.create_connection(listening.getsockname(), timeout=20)
+        with await asyncio.to_thread(_shaken, files, raw) as connection:
+            assert (await asyncio.to_thread(_asked, connection, LIVE)).startswith(ALLOWED)
+            connection.sendall(b"\r\n")
+            await asyncio.sleep(0.1)
+            listener.sweep(asyncio.get_running_loop().time() + 60)
+            assert (await asyncio.to_thread(_asked, connection, LIVE)).startswith(ALLOWED)
+            connection.sendall(LIVE[:1])
+            await asyncio.sleep(0.1)
+            listener.sweep(asyncio.get_running_loop().time() + 10)
+            assert await asyncio.to_thread(everything, connection) == b""
 
     _played(files, play)
 

@@ -11,7 +11,6 @@ import pytest
 
 from bench.attacks import ATTACKS, Attack, Outcome
 from bench.hostile import Healthy, attacked
-from scripts import throwaway
 from scripts.throwaway import Certificates
 from tests.serving import Server, serving
 
@@ -57,18 +56,6 @@ def _play(server: Server, attack: Attack, seconds: float) -> Played:
     answers = server.answers()
     time.sleep(1)
     return Played(outcome, healthy, peak - before, server.rss - before, answers)
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return throwaway.issue(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
-def server(files: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """What the short attacks meet, one after the other."""
-    with serving(files, tmp_path_factory.mktemp("server")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

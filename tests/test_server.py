@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,18 +20,6 @@ from scripts.throwaway import Certificates
 from tests.serving import HEAD, REQUEST, REVIEW, Server, answer, environment, eventually, everything, serving
 
 LAST = HEAD + b"Connection: close\r\n"
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return throwaway.issue(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
-def server(files: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all that leave it as it was."""
-    with serving(files, tmp_path_factory.mktemp("server")) as running:
-        yield running
 
 
 # --- answers

@@ -4,7 +4,6 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs.issue import Pair, issue_ca, issue_leaf
-from scripts import throwaway
 from scripts.throwaway import Certificates
 from tests.serving import LIVE, REQUEST, Server, answer, eventually, everything, serving
 from webhook import tls
@@ -28,18 +26,6 @@ from webhook.settings import Settings
 SIGNING = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 ALLOWED = b"HTTP/1.1 200 OK\r\n"
 RELOADED = 4.0  # seconds: two looks, and a slow machine
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return throwaway.issue(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
-def server(files: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all that leave it as it was."""
-    with serving(files, tmp_path_factory.mktemp("server")) as running:
-        yield running
 
 
 # --- what is spoken

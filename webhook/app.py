@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
-from math import inf
 from time import perf_counter
 from typing import Final, Generic, TypeVar
 
@@ -16,8 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from webhook import admission, dry_run, page
 from webhook.admission import Answer, BadReview
 from webhook.aside import Aside, Busy, OutOfMemory, WorkerLost
-from webhook.connection import AtOnce
 from webhook.envelope import glance
+from webhook.exchange import AtOnce
 from webhook.health import Readiness, health
 from webhook.intake import BodyTooLarge, ClientGone, Intake, NoRoom
 from webhook.journal import Journal
@@ -130,8 +129,10 @@ class _Route(Generic[_R]):
                 code = await _send(send, 405, b"POST an AdmissionReview\n", _TEXT, (b"allow", b"POST"))
                 return
             body = await app.intake.body(scope, receive)
-            began = perf_counter()
-            if asyncio.get_running_loop().time() - scope.get("completed", inf) > self._settings.shed_after:
+            now = asyncio.get_running_loop().time()
+            waited = now - scope.get("completed", now)
+            began = perf_counter() - waited
+            if waited > self._settings.shed_after:
                 metrics.shed("late")
                 raise _Late("too many reviews are waiting; ask again")
             asked, answer = self._known(body) or await self._read(body)
@@ -158,10 +159,10 @@ class _Route(Generic[_R]):
             metrics.in_flight[path] -= 1
             metrics.answered(path, code, perf_counter() - began, verdict)
 
-    def at_once(self, body: bytes, headers: list[tuple[bytes, bytes]]) -> bytes | None:
-        """The answer to an ordinary review, given without a task of its own. None for every other, and when we fail on it: the
-        call through ASGI meets the same, and says so."""
-        began = perf_counter()
+    def at_once(self, body: bytes, headers: list[tuple[bytes, bytes]], waited: float) -> bytes | None:
+        """The answer to an ordinary review, which `waited` so many seconds, given without a task of its own. None for every
+        other, and when we fail on it: the call through ASGI meets the same, and says so."""
+        began = perf_counter() - waited
         try:
             if (found := self._known(body)) is None:
                 return None

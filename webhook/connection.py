@@ -12,16 +12,16 @@ import asyncio
 import fcntl
 import ssl
 import termios
-from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Mapping
+from typing import Final
 from urllib.parse import unquote
 
 import httptools
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from webhook.exchange import Exchange
+from webhook.exchange import FAREWELL, AtOnce, Exchange, answered, refusal
 from webhook.shared import Shared
 from webhook.tls import Served
 
@@ -42,13 +42,7 @@ MOST: Final = 8 * 1024  # bytes that the parser gets at once
 SHORT: Final = 32 * 1024  # bytes of a body that may be answered at once
 TURN: Final = 0.02  # seconds of a turn of the loop in which requests are answered at once; those that come then wait in line
 
-# (the body; the headers): JSON to answer with 200, or None to be asked by ASGI
-AtOnce: TypeAlias = Callable[[bytes, list[tuple[bytes, bytes]]], bytes | None]
-
-_FAREWELL: Final = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 _END_OF_HEAD: Final = b"\r\n\r\n"
-_AT_ONCE: Final = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\ncontent-type: application/json\r\n%b\r\n%b"
-_LAST: Final = b"connection: close\r\n"
 
 
 class Connection(HttpToolsProtocol):
@@ -139,12 +133,10 @@ class Connection(HttpToolsProtocol):
         """
         start, size = 0, len(data)
         while start < size:
-            if self._began is None:
-                if self.is_answering:
-                    self._held = data[start:]
-                    self.flow.pause_reading()
-                    return
-                self._began = self.loop.time()
+            if self._began is None and self.is_answering:
+                self._held = data[start:]
+                self.flow.pause_reading()
+                return
             found = data.find(_END_OF_HEAD, start + PIECE)
             end = min(size if found < 0 else found + 4, start + MOST)
             if not self._parse(data if end - start == size else data[start:end]):
@@ -170,8 +162,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins. The scope that ASGI wants is made when ASGI is asked."""
         self.url, self.headers, self.expect_100_continue, self._is_short = b"", [], False, False
-        if self._began is None:
-            self._began = self.loop.time()
+        self._began = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or after a chunked body a trailer."""
@@ -273,9 +264,9 @@ class Connection(HttpToolsProtocol):
             shared.turn = now
             self.loop.call_soon(shared.end_turn)
         if self._answered is not None and self._short is not None:
-            body, answer = bytes(self._short), None
-            if now - shared.turn < TURN:
-                answer = self._answered(body, self._said_headers)
+            body, answer, waited = bytes(self._short), None, now - shared.turn
+            if waited < TURN:
+                answer = self._answered(body, self._said_headers, waited)
             if answer is not None:
                 self._answer_at_once(answer, now)
                 return
@@ -287,7 +278,7 @@ class Connection(HttpToolsProtocol):
     def _answer_at_once(self, answer: bytes, now: float) -> None:
         self._answered, self._short, self._had_answer, self.since = None, None, True, now
         ends = self._ends()
-        self.transport.write(_AT_ONCE % (len(answer), _LAST if ends else b"", answer))
+        self.transport.write(answered(answer, is_last=ends))
         if ends:
             self.transport.close()
 
@@ -347,9 +338,7 @@ class Connection(HttpToolsProtocol):
 
     def _answer(self, status: int) -> None:
         self._is_refused = True
-        text = b"this is not HTTP/1.1\n" if status == 400 else b"the headers are above a limit\n"
-        head = b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(text)
-        self.transport.write(STATUS_LINE[status] + head + text)
+        self.transport.write(refusal(status))
         self.transport.close()
 
     def complain(self, problem: str) -> None:
@@ -406,7 +395,7 @@ class Connection(HttpToolsProtocol):
                 self.last()
                 return
             if self.server_state.is_draining and self.is_open:
-                self.transport.write(_FAREWELL)
+                self.transport.write(FAREWELL)
             self.transport.close()
 
     def _waits(self) -> bool:

@@ -1,9 +1,29 @@
 """An answer on its way out."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeAlias
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+# (the body; the headers; seconds that it waited): JSON to answer with 200, or None to be asked by ASGI
+AtOnce: TypeAlias = Callable[[bytes, list[tuple[bytes, bytes]], float], bytes | None]
+
+FAREWELL: Final = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
+_REFUSALS: Final = {400: b"this is not HTTP/1.1\n", 431: b"the headers are above a limit\n"}
+_REVIEW: Final = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\ncontent-type: application/json\r\n%b\r\n%b"
+_LAST: Final = b"connection: close\r\n"
+
+
+def answered(json: bytes, *, is_last: bool) -> bytes:
+    """A whole answer with status 200."""
+    return _REVIEW % (len(json), _LAST if is_last else b"", json)
+
+
+def refusal(status: int) -> bytes:
+    """A whole answer, the last one of its connection, to what is no request; 400 or 431."""
+    text = _REFUSALS[status]
+    head = b"%bcontent-type: text/plain\r\ncontent-length: %d\r\n%b\r\n%b"
+    return head % (STATUS_LINE[status], len(text), _LAST, text)
 
 
 class Exchange(RequestResponseCycle):

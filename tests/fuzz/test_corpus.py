@@ -10,10 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from scripts import throwaway
 from tests.fuzz.answers import PATHS, InProcess, problem
 from tests.fuzz.corpus import FILES, GENERATED, corpus
-from tests.serving import Server, serving
+from tests.serving import Server
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -32,13 +31,6 @@ def outcome(answers: list[tuple[int, Any]]) -> str:
             text = f"{status} {answer.decode().removesuffix(chr(10))}"
             said.append(NOT_JSON if text.startswith(NOT_JSON) else text)
     return "; ".join(dict.fromkeys(said))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    files = throwaway.issue(tmp_path_factory.mktemp("certificates"))
-    with serving(files, tmp_path_factory.mktemp("server")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/dpdk-webhook /opt/dpdk-webhook
 ENV PATH=/opt/dpdk-webhook/bin:$PATH
 # Official images come without byte code of the standard library: importing the server once leaves what it needs.
-RUN python -c 'import webhook.cli, webhook.server, uvicorn.protocols.http.httptools_impl, uvloop'
+RUN python -c 'import webhook.cli, webhook.server, certs.keeper, uvicorn.protocols.http.httptools_impl, uvloop'
 ENV PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 EXPOSE 8443 8080

@@ -102,6 +102,27 @@ def issue_leaf(ca: Pair, *, names: Sequence[str], now: datetime, valid: timedelt
     return _pair(builder, key, issuer_key)
 
 
+def cross_sign(new: Pair, *, old: Pair, now: datetime) -> bytes:
+    """Return the certificate of the CA `new` once more, signed by the CA `old`, good for as long as both are.
+
+    A server that sends it behind its leaf is trusted by whoever knows either of the two, and nobody has to learn of the new
+    one at a certain moment.
+    ValueError: a naive `now`, or a certificate or key that is none.
+    """
+    subject, issuer = (x509.load_pem_x509_certificate(ca.certificate) for ca in (new, old))
+    key, issuer_key = (serialization.load_pem_private_key(ca.key, password=None) for ca in (new, old))
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
+        raise ValueError("the keys of both CAs are expected to be elliptic-curve keys")
+    end = min(subject.not_valid_after_utc, issuer.not_valid_after_utc)
+    builder = (
+        _builder(subject.subject, issuer.subject, key, _utc_second(now), end)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+    )
+    return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, end: datetime
 ) -> x509.CertificateBuilder:

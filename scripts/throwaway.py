@@ -59,6 +59,7 @@ def settings(files: Certificates, tls_port: int, health_port: int) -> dict[str, 
         "DPDK_WEBHOOK_HOST": "127.0.0.1",
         "DPDK_WEBHOOK_TLS_PORT": str(tls_port),
         "DPDK_WEBHOOK_HEALTH_PORT": str(health_port),
+        "DPDK_WEBHOOK_CERTIFICATES": "files",
         "DPDK_WEBHOOK_TLS_CERT": str(files.certificate),
         "DPDK_WEBHOOK_TLS_KEY": str(files.key),
     }

@@ -259,7 +259,7 @@ def _played(files: Certificates, play: Play) -> None:
     async def run() -> None:
         metrics = Metrics()
         listening = listen("127.0.0.1", 0, "tls_port")
-        served = Served(Settings(tls_cert=str(files.certificate), tls_key=str(files.key)), metrics)
+        served = Served(Settings(certificates="files", tls_cert=str(files.certificate), tls_key=str(files.key)), metrics)
         listener = Listener(_app, listening, 16, metrics, served)
         try:
             await play(listener, listening)

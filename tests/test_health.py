@@ -33,6 +33,17 @@ def test_a_replica_is_starting_at_first() -> None:
     assert Readiness().state == "starting"
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [("starting", b"starting\n"), ("ok", b"not ready: the caBundle is empty\n"), ("draining", b"draining\n")],
+)
+def test_a_replica_that_can_not_be_called_is_not_ready_and_says_why(state: str, said: bytes) -> None:
+    readiness = Readiness()
+    readiness.state, readiness.problem = state, "the caBundle is empty"
+    assert health("/readyz", readiness) == (503, said)
+    assert health("/livez", readiness) == (200, b"ok\n")
+
+
 def test_metrics_are_there_while_it_drains_too() -> None:
     answer = _ask("/metrics", state="draining")
     assert answer.status_code == 200

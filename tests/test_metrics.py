@@ -5,7 +5,7 @@ import timeit
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from webhook.metrics import BUCKETS, HANDSHAKE_FAILURES, SHED, WEBHOOKS, Metrics
+from webhook.metrics import BUCKETS, CERTIFICATE_ERRORS, HANDSHAKE_FAILURES, PHASES, SHED, WEBHOOKS, Metrics
 from webhook.rules import OPT_IN, RULES
 from webhook.verdict import Verdict
 
@@ -108,6 +108,51 @@ def test_reasons_are_counted_apart_and_an_unknown_one_makes_no_new_series() -> N
     for reason in HANDSHAKE_FAILURES:
         expected = 2 if reason == "other" else 1
         assert _value(metrics, "dpdk_webhook_tls_handshake_failures_total", reason=reason) == expected
+
+
+def test_what_went_wrong_with_the_renewal_is_counted_by_its_reason() -> None:
+    metrics = Metrics()
+    for reason in (*CERTIFICATE_ERRORS, "something new"):
+        metrics.certificate_error(reason)
+    found = [_value(metrics, "dpdk_webhook_certificate_errors_total", reason=reason) for reason in CERTIFICATE_ERRORS]
+    assert dict(zip(CERTIFICATE_ERRORS, found, strict=True)) == {
+        "forbidden": 1,
+        "conflict": 1,
+        "unreachable": 1,
+        "invalid": 1,
+        "other": 2,
+    }
+
+
+def test_each_step_of_a_rotation_is_counted_in_its_phase() -> None:
+    metrics = Metrics()
+    for phase in ("restoring", "trusting", "trusting"):
+        metrics.rotation_step(phase)
+    found = {phase: _value(metrics, "dpdk_webhook_rotation_steps_total", phase=phase) for phase in PHASES}
+    assert found == dict.fromkeys(PHASES, 0) | {"restoring": 1, "trusting": 2}
+
+
+def test_what_nobody_has_looked_at_is_not_exposed() -> None:
+    metrics = Metrics()
+    untouched = metrics.expose()[0]
+    for name in (b"ca_bundle_matches", b"rotation_phase", b"clock_skew"):
+        assert name not in untouched
+    for matches in (True, False):
+        metrics.set_ca_bundle_matches(matches)
+        assert _value(metrics, "dpdk_webhook_ca_bundle_matches") == matches
+    for skew in (-0.25, 0.0):
+        metrics.set_clock_skew(skew)
+        assert _value(metrics, "dpdk_webhook_clock_skew_seconds") == skew
+    for phase in PHASES:
+        metrics.set_rotation_phase(phase)
+        found = {each: _value(metrics, "dpdk_webhook_rotation_phase", phase=each) for each in PHASES}
+        assert found == dict.fromkeys(PHASES, 0) | {phase: 1}
+    metrics.set_ca_bundle_matches(None)
+    metrics.set_clock_skew(None)
+    metrics.set_rotation_phase(None)
+    assert b"rotation_phase" not in metrics.expose()[0]
+    assert b"clock_skew" not in metrics.expose()[0]
+    assert b"ca_bundle_matches" not in metrics.expose()[0]
 
 
 def test_the_state_of_the_server_is_exposed_as_it_is() -> None:

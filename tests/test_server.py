@@ -297,11 +297,15 @@ def test_an_address_of_another_machine_is_one_line(files: Certificates) -> None:
     assert line.startswith(f"dpdk-webhook: port {tls_port} on 2001:db8::1 can't be used: ")
 
 
-def test_no_pair_is_one_line() -> None:
-    assert _refused({}) == (
-        "dpdk-webhook: tls_cert and tls_key are not set; write DPDK_WEBHOOK_TLS_CERT and DPDK_WEBHOOK_TLS_KEY "
-        "(`python -m certs issue` makes a pair)"
-    )
+@pytest.mark.parametrize("mode", ["cert-manager", "openshift", "files"])
+def test_files_of_others_that_are_not_named_are_one_line(mode: str) -> None:
+    line = _refused({"DPDK_WEBHOOK_CERTIFICATES": mode})
+    assert line == f"dpdk-webhook: certificates is {mode} and tls_cert is not set; set tls_cert and tls_key"
+
+
+def test_files_where_the_webhook_issues_its_own_are_one_line(files: Certificates) -> None:
+    line = _refused(throwaway.settings(files, *throwaway.free_ports(2)) | {"DPDK_WEBHOOK_CERTIFICATES": "self"})
+    assert line == "dpdk-webhook: settings: tls_cert is set and certificates is self; set certificates=files"
 
 
 def test_files_that_are_no_pair_are_one_line(files: Certificates, tmp_path: Path) -> None:

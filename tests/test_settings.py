@@ -31,12 +31,23 @@ VALUES: list[tuple[str, str, str, Any]] = [
     ("host", "::1", "'::1'", "::1"),
     ("tls_port", "9443", "9443", 9443),
     ("health_port", "9080", "9080", 9080),
+    *(("certificates", mode, mode, mode) for mode in ("cert-manager", "openshift", "files")),
     ("tls_cert", "/c", "/c", "/c"),
     ("tls_key", "/k", "/k", "/k"),
     ("tls_min_version", "1.3", "1.3", "1.3"),
     ("client_ca", "/ca", "/ca", "/ca"),
     ("client_subjects", "kube-apiserver", "kube-apiserver", ("kube-apiserver",)),
     ("client_subjects", " a, b ,", "[a, b]", ("a", "b")),
+    ("service", "webhook", "webhook", "webhook"),
+    ("service", "0" + 62 * "a", "0" + 62 * "a", "0" + 62 * "a"),
+    ("namespace", "dpdk", "dpdk", "dpdk"),
+    ("namespace", "", "''", ""),
+    ("tls_secret", "webhook.tls", "webhook.tls", "webhook.tls"),
+    ("lease", "a", "a", "a"),
+    ("webhook_configuration", "dpdk.example.com", "dpdk.example.com", "dpdk.example.com"),
+    ("webhook_configuration", 253 * "a", 253 * "a", 253 * "a"),
+    ("replica", "dpdk-webhook-7d9f-abcde", "dpdk-webhook-7d9f-abcde", "dpdk-webhook-7d9f-abcde"),
+    ("kubeconfig", "/k", "/k", "/k"),
     ("drain_seconds", "7.5", "7.5", 7.5),
     ("max_connections", "64", "64", 64),
     ("shed_after", "0.5", "0.5", 0.5),
@@ -48,7 +59,7 @@ VALUES: list[tuple[str, str, str, Any]] = [
     ),
 ]
 # what can't be set alone, with what it is set beside
-TOGETHER = [{"tls_cert": "/c", "tls_key": "/k"}, {"client_ca": "/ca", "client_subjects": "a"}]
+TOGETHER = [{"tls_cert": "/c", "tls_key": "/k", "certificates": "files"}, {"client_ca": "/ca", "client_subjects": "a"}]
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +106,12 @@ def test_an_empty_file_leaves_everything_at_its_default(tmp_path: Path, text: st
     config = tmp_path / "settings.yaml"
     config.write_text(text)
     assert load(config) == Settings()
+
+
+@pytest.mark.parametrize("mode", ["cert-manager", "openshift", "files"])
+def test_only_a_server_needs_the_files_that_others_write(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setenv("DPDK_WEBHOOK_CERTIFICATES", mode)
+    assert (load().certificates, load().tls_cert) == (mode, "")
 
 
 def test_settings_are_frozen() -> None:
@@ -167,8 +184,45 @@ def test_what_kubernetes_sets_beside_a_service_is_no_setting(monkeypatch: pytest
         ),
         ({"CPU_STEP": "8", "MAX_CPU": "4"}, ["cpu_step 8 is above max_cpu 4; raise max_cpu"]),
         ({"TLS_PORT": "8080"}, ["tls_port and health_port are both 8080; give each its own"]),
-        ({"TLS_CERT": "/c"}, ["tls_cert is set and tls_key is not; set both"]),
-        ({"TLS_KEY": "/k"}, ["tls_key is set and tls_cert is not; set both"]),
+        *(
+            ({"CERTIFICATES": mode, **dict.fromkeys(given, "/x")}, [line])
+            for mode, given, line in (
+                ("files", ["TLS_CERT"], "tls_cert is set and tls_key is not; set both"),
+                ("cert-manager", ["TLS_KEY"], "tls_key is set and tls_cert is not; set both"),
+                ("self", ["TLS_CERT"], "tls_cert is set and certificates is self; set certificates=files"),
+                ("self", ["TLS_KEY"], "tls_key is set and certificates is self; set certificates=files"),
+                ("self", ["TLS_CERT", "TLS_KEY"], "tls_cert is set and certificates is self; set certificates=files"),
+            )
+        ),
+        ({"TLS_CERT": "/c", "TLS_KEY": "/k"}, ["tls_cert is set and certificates is self; set certificates=files"]),
+        (
+            {"CERTIFICATES": "none"},
+            ["certificates (DPDK_WEBHOOK_CERTIFICATES): Input should be 'self', 'cert-manager', 'openshift' or 'files'"],
+        ),
+        *(
+            (
+                {name: value},
+                [
+                    f"{name.lower()} (DPDK_WEBHOOK_{name}): '{value}' is not a DNS label; "
+                    "write up to 63 of a-z, 0-9 and -, none of these - at an end"
+                ],
+            )
+            for name in ("SERVICE", "NAMESPACE")
+            for value in ("", "A", "a.b", "a_b", "-a", "a-", "a\n", 64 * "a", "é")
+            if value or name != "NAMESPACE"
+        ),
+        *(
+            (
+                {name: value},
+                [
+                    f"{name.lower()} (DPDK_WEBHOOK_{name}): '{value}' is not a DNS subdomain; "
+                    "write up to 253 of a-z, 0-9, - and ., such as dpdk-webhook"
+                ],
+            )
+            for name in ("TLS_SECRET", "LEASE", "WEBHOOK_CONFIGURATION")
+            for value in ("", "A", "a..b", ".a", "a.", "a_b", "-a", "a-.b", "a\n", 254 * "a")
+        ),
+        ({"SERVICE_NAME": "a"}, ["DPDK_WEBHOOK_SERVICE_NAME: there is no such setting; did you mean DPDK_WEBHOOK_SERVICE?"]),
         (
             {"CLIENT_CA": "/ca"},
             ["client_ca is set and client_subjects is not; name who may call, such as kube-apiserver"],
@@ -198,7 +252,7 @@ def test_what_kubernetes_sets_beside_a_service_is_no_setting(monkeypatch: pytest
             for url in ("collector:4318", "http://", "grpc://collector:4317")
         ),
         (
-            {"CPU_STEP": "8", "MAX_CPU": "4", "TLS_KEY": "/k"},
+            {"CPU_STEP": "8", "MAX_CPU": "4", "CERTIFICATES": "files", "TLS_KEY": "/k"},
             ["cpu_step 8 is above max_cpu 4; raise max_cpu", "tls_key is set and tls_cert is not; set both"],
         ),
         (

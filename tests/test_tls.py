@@ -1,8 +1,13 @@
 """TLS as it is spoken, who may call, and certificates that change while they are served."""
 
+import concurrent.futures
+import logging
 import os
+import re
 import socket
 import ssl
+import tempfile
+import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,7 +18,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs.issue import Pair, issue_ca, issue_leaf
@@ -318,7 +323,8 @@ def test_a_new_pair_is_served_at_once_and_a_bad_one_never(tmp_path: Path) -> Non
 
 
 def _certificates(files: Certificates, **more: Any) -> tls.Certificates:
-    return tls.Certificates(Settings(tls_cert=str(files.certificate), tls_key=str(files.key), **more), Metrics())
+    paths: dict[str, Any] = {"tls_cert": str(files.certificate), "tls_key": str(files.key)}
+    return tls.Certificates(Settings(certificates="files", **paths, **more), Metrics())
 
 
 def _served(files: Certificates, **more: Any) -> tls.Served:
@@ -359,7 +365,7 @@ def test_what_can_not_be_served_says_why(files: Certificates, tmp_path: Path) ->
         (none, key, f"tls_cert {none} can't be read: no such file or directory"),
         (certificate, none, f"tls_key {none} can't be read: no such file or directory"),
         (tmp_path, key, f"tls_cert {tmp_path} can't be read: is a directory"),
-        (certificate, encrypted, "tls_key is encrypted; give a key without a passphrase"),
+        (certificate, encrypted, "the private key is encrypted; give one without a passphrase"),
     ]
     for cert, private_key, problem in table:
         with pytest.raises(tls.Unusable) as caught:
@@ -373,3 +379,155 @@ def test_what_can_not_be_served_says_why(files: Certificates, tmp_path: Path) ->
         with pytest.raises(tls.Unusable) as caught:
             _served(files, client_ca=str(path), client_subjects=["a"])
         assert str(caught.value) == problem
+
+
+@pytest.mark.timeout(20)
+def test_what_is_loaded_is_what_was_read_as_each_file_is_read_once(tmp_path: Path) -> None:
+    pair = _leaf(issue_ca(name="a CA", now=datetime.now(UTC)))
+    files = Certificates(tmp_path / "ca", tmp_path / "crt", tmp_path / "key")
+    for path, content in ((files.certificate, pair.certificate), (files.key, pair.key)):
+        os.mkfifo(path)  # whoever opens it again waits for another writer, and there is none
+        threading.Thread(target=path.write_bytes, args=(content,), daemon=True).start()
+    assert _certificates(files).chain == pair.certificate
+
+
+@pytest.mark.parametrize("has_memory", [True, False])
+def test_a_pair_is_loaded_from_memory_or_where_there_is_none_from_files_that_do_not_stay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_memory: bool
+) -> None:
+    directory = tmp_path / "temporary"
+    if has_memory:
+        monkeypatch.setattr(tempfile, "tempdir", str(directory))  # where nothing can be written
+    else:
+        directory.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(directory))
+        monkeypatch.delattr(os, "memfd_create")
+    pair = _leaf(issue_ca(name="a CA", now=datetime.now(UTC)))
+    certificates = tls.Certificates(Settings(), Metrics())
+    opened = len(os.listdir("/proc/self/fd"))
+    assert certificates.give(pair)
+    assert not certificates.give(Pair(pair.certificate, b""))
+    assert len(os.listdir("/proc/self/fd")) == opened
+    assert has_memory or os.listdir(directory) == []
+
+
+# --- a pair that is given
+
+
+def _leaf(ca: Pair, *names: str, days: int = 1) -> Pair:
+    return issue_leaf(ca, names=names or ["localhost"], now=datetime.now(UTC), valid=timedelta(days=days))
+
+
+def _rsa_key() -> bytes:
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return rsa.generate_private_key(65537, 2048).private_bytes(pem, pkcs8, serialization.NoEncryption())
+
+
+def _shown(certificates: tls.Certificates, ca: Pair) -> int:
+    """The number of the certificate that a client who trusts this CA gets to see."""
+    client = ssl.create_default_context(cadata=ca.certificate.decode())
+    with concurrent.futures.ThreadPoolExecutor() as pool, closing(socket.socket()) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def called() -> None:
+            with listening.accept()[0] as raw, certificates.served.context.wrap_socket(raw, server_side=True) as served:
+                served.recv(1)
+
+        calling = pool.submit(called)
+        try:
+            with (
+                socket.create_connection(listening.getsockname()) as raw,
+                client.wrap_socket(raw, server_hostname="localhost") as seen,
+            ):
+                der = seen.getpeercert(binary_form=True)
+        finally:
+            calling.exception()
+    assert der
+    return x509.load_der_x509_certificate(der).serial_number
+
+
+def _counted(metrics: Metrics) -> dict[str, float]:
+    """Reloads by result, and the end of the certificate."""
+    text = metrics.expose()[0].decode()
+    found = re.findall(r'^dpdk_webhook_certificate_(?:reloads_total{result="(\w+)"}|(expiry)\S+) (\S+)$', text, re.MULTILINE)
+    return {result or expiry: float(value) for result, expiry, value in found}
+
+
+def test_nothing_is_served_until_a_pair_is_given() -> None:
+    metrics = Metrics()
+    certificates = tls.Certificates(Settings(), metrics)
+    ca = issue_ca(name="a CA", now=datetime.now(UTC))
+    for _ in range(2):
+        assert (certificates.pair, certificates.chain) == (None, b"")
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            _shown(certificates, ca)
+        certificates.look()
+    assert _counted(metrics) == {"ok": 0, "unreadable": 0, "mismatch": 0}
+    pair = _leaf(ca)
+    assert certificates.give(pair)
+    assert (certificates.pair, certificates.chain) == (pair, pair.certificate)
+    assert _shown(certificates, ca) == _number(pair)
+
+
+def test_a_pair_that_is_given_is_served_and_a_bad_one_never(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "dpdk-webhook")
+    metrics = Metrics()
+    certificates = tls.Certificates(Settings(), metrics)
+    ca = issue_ca(name="a CA", now=datetime.now(UTC))
+    first, second = _leaf(ca, days=1), _leaf(ca, days=2)
+    assert certificates.give(first)
+    served = certificates.served
+    assert certificates.give(first)
+    assert certificates.served is served, "nothing is new"
+    private = serialization.load_pem_private_key(second.key, None)
+    secret = serialization.BestAvailableEncryption(b"secret")
+    encrypted = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
+    bad = [
+        ("mismatch", Pair(second.certificate, first.key), "the certificate and its key are not a pair: key values mismatch"),
+        (
+            "mismatch",
+            Pair(second.certificate, _rsa_key()),
+            "the certificate and its key are not a pair: no certificate assigned",
+        ),
+        ("mismatch", Pair(b"", second.key), "the certificate and its key are not a pair: no pem in one of them"),
+        ("mismatch", Pair(second.certificate, b"\x00"), "the certificate and its key are not a pair: no pem in one of them"),
+        ("unreadable", Pair(second.certificate, encrypted), "the private key is encrypted; give one without a passphrase"),
+    ]
+    for result, pair, problem in bad:
+        before = _counted(metrics)
+        caplog.clear()
+        for _ in range(3):
+            assert not certificates.give(pair)
+        assert _counted(metrics) == before | {result: before[result] + 1}, "once"
+        assert caplog.messages == [f"a new certificate is not served, what is served stays: {problem}"]
+        assert certificates.served is served
+        assert certificates.chain == first.certificate
+    assert _shown(certificates, ca) == _number(first)
+    caplog.clear()
+    assert certificates.give(second)
+    assert _shown(certificates, ca) == _number(second)
+    ends = x509.load_pem_x509_certificate(second.certificate).not_valid_after_utc
+    assert _counted(metrics) == {"ok": 2, "mismatch": 4, "unreadable": 1, "expiry": ends.timestamp()}
+    assert caplog.messages == [f"the certificates are reloaded: the certificate ends on {ends}"]
+
+
+def test_the_client_ca_changes_with_its_file_beside_a_pair_that_is_given(tmp_path: Path) -> None:
+    old, new, ca = (issue_ca(name=name, now=datetime.now(UTC)) for name in ("old", "new", "a CA"))
+    client_ca = tmp_path / "client-ca.crt"
+    client_ca.write_bytes(old.certificate)
+    certificates = tls.Certificates(Settings(client_ca=str(client_ca), client_subjects=("a",)), Metrics())
+    for written, trusted in ((old, old), (new, new)):
+        client_ca.write_bytes(written.certificate)
+        certificates.look()
+        pair = _leaf(ca)
+        assert certificates.give(pair)
+        certificates.look()
+        assert certificates.chain == pair.certificate
+        assert certificates.served.client_ca == (x509.load_pem_x509_certificate(trusted.certificate),)
+        assert certificates.served.context.verify_mode is ssl.CERT_REQUIRED
+    client_ca.write_bytes(b"")
+    certificates.look()
+    certificates.look()
+    assert certificates.give(_leaf(ca)), "what is wrong with one keeps out no other"
+    assert certificates.served.client_ca == (x509.load_pem_x509_certificate(new.certificate),)

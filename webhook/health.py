@@ -12,6 +12,14 @@ class Readiness:
 
     def __init__(self) -> None:
         self.state = "starting"  # then "ok", then "draining"
+        self.problem = ""  # why it can't be called now, in one line
+        self.notes: tuple[str, ...] = ()  # what else there is to say, a line each
+
+    def told(self) -> tuple[int, bytes]:
+        """(status, body) of /readyz."""
+        ready = self.state == "ok" and not self.problem
+        state = f"not ready: {self.problem}" if self.state == "ok" and self.problem else self.state
+        return 200 if ready else 503, "".join(f"{line}\n" for line in (state, *self.notes)).encode()
 
 
 def create_health_app(readiness: Readiness, metrics: Metrics) -> ASGIApp:
@@ -40,5 +48,5 @@ def health(path: str, readiness: Readiness) -> tuple[int, bytes] | None:
     if path == "/livez":
         return 200, b"ok\n"
     if path == "/readyz":
-        return 200 if readiness.state == "ok" else 503, f"{readiness.state}\n".encode()
+        return readiness.told()
     return None

@@ -39,6 +39,8 @@ HANDSHAKE_FAILURES: Final = (
     "other",
 )
 RELOADS: Final = ("ok", "unreadable", "mismatch")
+CERTIFICATE_ERRORS: Final = ("forbidden", "conflict", "unreachable", "invalid", "other")
+PHASES: Final = ("restoring", "issuing", "trusting", "spreading", "settling", "dropping", "stable")
 MEMO: Final = ("hit", "miss", "evicted")
 
 _T = TypeVar("_T")
@@ -71,8 +73,13 @@ class Metrics(Collector):
         self._memo = _zeros(MEMO)
         self._handshakes = _zeros(HANDSHAKE_FAILURES)
         self._reloads = _zeros(RELOADS)
+        self._certificate_errors = _zeros(CERTIFICATE_ERRORS)
+        self._rotation_steps = _zeros(PHASES)
         self._draining = False
         self._expiry: float | None = None
+        self._ca_bundle_matches: bool | None = None
+        self._phase: str | None = None
+        self._clock_skew: float | None = None
         self._log_lines_dropped = log_lines_dropped
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -106,8 +113,16 @@ class Metrics(Collector):
         self._handshakes[reason if reason in self._handshakes else "other"] += 1
 
     def certificate_reloaded(self, result: str) -> None:
-        """Changed certificate files were read; `result` is one of RELOADS."""
+        """Another certificate, or another client CA, was found or issued; `result` is one of RELOADS."""
         self._reloads[result] += 1
+
+    def certificate_error(self, reason: str) -> None:
+        """A step of the certificate's renewal failed; what is not in CERTIFICATE_ERRORS is counted as other."""
+        self._certificate_errors[reason if reason in self._certificate_errors else "other"] += 1
+
+    def rotation_step(self, phase: str) -> None:
+        """A step of a rotation, or of mending, was done by this replica; `phase` is one of PHASES."""
+        self._rotation_steps[phase] += 1
 
     def set_draining(self, draining: bool) -> None:
         """The server is going away and says so."""
@@ -116,6 +131,18 @@ class Metrics(Collector):
     def set_certificate_expiry(self, timestamp: float) -> None:
         """When the served certificate ends, in seconds since the epoch."""
         self._expiry = timestamp
+
+    def set_ca_bundle_matches(self, matches: bool | None) -> None:
+        """Whether the caBundle that was read back trusts what is served; None: nobody has looked."""
+        self._ca_bundle_matches = matches
+
+    def set_rotation_phase(self, phase: str | None) -> None:
+        """How far the rotation is, one of PHASES; None: somebody else rotates, or nobody knows yet."""
+        self._phase = phase
+
+    def set_clock_skew(self, seconds: float | None) -> None:
+        """This machine's clock minus the API server's; None: nobody has compared them."""
+        self._clock_skew = seconds
 
     def expose(self) -> tuple[bytes, str]:
         """(body, content type) of /metrics."""
@@ -126,6 +153,7 @@ class Metrics(Collector):
         yield from self._reviews()
         yield from self._rules()
         yield from self._server()
+        yield from self._certificate()
 
     def _reviews(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -173,15 +201,27 @@ class Metrics(Collector):
             "reason",
             self._handshakes,
         )
-        yield _counter("dpdk_webhook_certificate_reloads", "Changed certificate files read.", "result", self._reloads)
-        if self._expiry is not None:
-            yield GaugeMetricFamily(
-                "dpdk_webhook_certificate_expiry_timestamp_seconds", "When the served certificate ends.", self._expiry
-            )
         dropped = self._log_lines_dropped()
         yield CounterMetricFamily("dpdk_webhook_log_lines_dropped", "Log lines lost, nobody reading fast enough.", dropped)
         python = ".".join(str(part) for part in sys.version_info[:3])
         yield InfoMetricFamily("dpdk_webhook_build", "What is running.", {"version": version("dpdk-webhook"), "python": python})
+
+    def _certificate(self) -> Iterator[Metric]:
+        yield _counter("dpdk_webhook_certificate_reloads", "Other certificates found or issued.", "result", self._reloads)
+        yield _counter(
+            "dpdk_webhook_certificate_errors", "Steps of the renewal that failed.", "reason", self._certificate_errors
+        )
+        yield _counter("dpdk_webhook_rotation_steps", "Steps of rotations done here.", "phase", self._rotation_steps)
+        for name, text, value in (
+            ("certificate_expiry_timestamp_seconds", "When the served certificate ends.", self._expiry),
+            ("ca_bundle_matches", "1 while the caBundle trusts what is served.", self._ca_bundle_matches),
+            ("clock_skew_seconds", "This machine's clock minus the API server's.", self._clock_skew),
+        ):
+            if value is not None:
+                yield GaugeMetricFamily(f"dpdk_webhook_{name}", text, value)
+        if self._phase is not None:
+            phases = {phase: int(phase == self._phase) for phase in PHASES}
+            yield _gauge("dpdk_webhook_rotation_phase", "1 at the phase in which the rotation is.", "phase", phases)
 
 
 def _zeros(labels: Iterable[_T]) -> Counter[_T]:

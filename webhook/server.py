@@ -9,6 +9,7 @@ import logging
 import resource
 import signal
 import socket
+from collections.abc import Callable
 from typing import Final
 
 import uvloop
@@ -21,6 +22,7 @@ from webhook.listener import Listener
 from webhook.metrics import Metrics
 from webhook.settings import Settings
 from webhook.tls import Certificates, Unusable
+from webhook.trust import NoClusterError, Trust
 
 _log = logging.getLogger("dpdk-webhook")
 
@@ -35,13 +37,14 @@ class ServeError(Exception):
     """The server can't start; one line says why and what to do."""
 
 
-def serve(settings: Settings, app: ASGIApp | None = None) -> None:
+def serve(
+    settings: Settings,
+    app: ASGIApp | None = None,
+    trusting: Callable[[Settings, Certificates, Readiness, Metrics], Trust] = Trust,
+) -> None:
     """Serve until SIGTERM (drain, then end) or SIGINT (end now); another app than ours is served exactly as ours is."""
-    if not settings.tls_cert:
-        raise ServeError(
-            "tls_cert and tls_key are not set; write DPDK_WEBHOOK_TLS_CERT and DPDK_WEBHOOK_TLS_KEY "
-            "(`python -m certs issue` makes a pair)"
-        )
+    if settings.certificates != "self" and not settings.tls_cert:
+        raise ServeError(f"certificates is {settings.certificates} and tls_cert is not set; set tls_cert and tls_key")
     with (
         listen(settings.host, settings.tls_port, "tls_port") as https,
         listen(settings.host, settings.health_port, "health_port") as health,
@@ -53,7 +56,10 @@ def serve(settings: Settings, app: ASGIApp | None = None) -> None:
             certificates = Certificates(settings, metrics)
         except Unusable as error:
             raise ServeError(str(error)) from error
-        runner.run(_serve(settings, app, metrics, journal, certificates, https, health))
+        try:
+            runner.run(_serve(settings, app, metrics, journal, certificates, https, health, trusting))
+        except NoClusterError as error:
+            raise ServeError(str(error)) from error
 
 
 def listen(host: str, port: int, setting: str) -> socket.socket:
@@ -80,8 +86,10 @@ async def _serve(
     certificates: Certificates,
     https: socket.socket,
     health: socket.socket,
+    trusting: Callable[[Settings, Certificates, Readiness, Metrics], Trust],
 ) -> None:
     readiness = Readiness()
+    trust = trusting(settings, certificates, readiness, metrics)
     ours = create_app(settings, metrics, journal, readiness)
     main = Listener(app or ours, https, _connections(settings.max_connections), metrics, certificates)
     beside = Listener(create_health_app(readiness, metrics), health, HEALTH_CONNECTIONS, metrics)
@@ -93,6 +101,7 @@ async def _serve(
         readiness.state = "draining"
         metrics.set_draining(True)
         main.drain()
+        trust.drain()
         await asyncio.sleep(settings.drain_seconds)
         await main.finish()
 
@@ -115,10 +124,12 @@ async def _serve(
     gc.collect()
     gc.freeze()  # what is here now stays: a full collection need not look at it, while a review waits
     readiness.state = "ok"
+    trust.start()
     _log.info("serving on https://%s:%d, health on http://%s:%d", *https.getsockname()[:2], *health.getsockname()[:2])
     with contextlib.suppress(asyncio.CancelledError):
         await serving
     main.abort()
+    await trust.stop()
     # health answers to the very end: a probe that fails while we drain would have the kubelet kill what is in flight
     beside.abort()
     await ours.aclose()

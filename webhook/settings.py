@@ -1,6 +1,7 @@
 """The site's settings: frozen, from DPDK_WEBHOOK_* and a YAML file, contradictions refused at start."""
 
 import os
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
@@ -19,6 +20,9 @@ from webhook.shape import Malformed
 
 PREFIX: Final = "DPDK_WEBHOOK_"
 _HUGEPAGES: Final = PREFIX + "DEFAULT_HUGEPAGES"
+# RFC 1123, as Kubernetes reads it
+_LABEL: Final = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_SUBDOMAIN: Final = r"(?=.{1,253}\Z)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
 
 
 class SettingsError(ValueError):
@@ -84,9 +88,28 @@ def _collector(url: str) -> str:
     return url
 
 
+def _label(name: str) -> str:
+    if not re.fullmatch(_LABEL, name):
+        raise ValueError(f"'{name}' is not a DNS label; write up to 63 of a-z, 0-9 and -, none of these - at an end")
+    return name
+
+
+def _label_or_nothing(name: str) -> str:
+    return name and _label(name)
+
+
+def _subdomain(name: str) -> str:
+    if not re.fullmatch(_SUBDOMAIN, name):
+        raise ValueError(f"'{name}' is not a DNS subdomain; write up to 253 of a-z, 0-9, - and ., such as dpdk-webhook")
+    return name
+
+
 Amount = Annotated[str, AfterValidator(_above_zero), AfterValidator(_needed)]
 OptionalAmount = Annotated[str, AfterValidator(_above_zero)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Label = Annotated[str, AfterValidator(_label)]
+OptionalLabel = Annotated[str, AfterValidator(_label_or_nothing)]
+Subdomain = Annotated[str, AfterValidator(_subdomain)]
 
 
 class Settings(BaseSettings):
@@ -131,6 +154,11 @@ class Settings(BaseSettings):
     shed_after: float = Field(
         default=1.0, gt=0, le=30, description="seconds; a review that waited longer for its turn is answered 503: ask again"
     )
+    certificates: Literal["self", "cert-manager", "openshift", "files"] = Field(
+        default="self",
+        description="who issues and renews the certificate: the webhook itself, cert-manager, OpenShift's service CA, or "
+        "whoever writes the files",
+    )
     tls_cert: str = Field(default="", description="path of the served certificate chain, PEM")
     tls_key: str = Field(default="", description="path of its private key, PEM")
     # str: to YAML 1.3 is a number
@@ -144,6 +172,19 @@ class Settings(BaseSettings):
         default=(),
         description="who of them may call: a CN, DNS name or URI of the certificate; a list, or commas between them",
     )
+    service: Label = Field(
+        default="dpdk-webhook", description="name of the Service: with the namespace the name in the certificate"
+    )
+    namespace: OptionalLabel = Field(default="", description="of Service, Secret and Lease; empty: the pod's own")
+    tls_secret: Subdomain = Field(
+        default="dpdk-webhook-tls", description="name of the Secret that holds the certificates which the webhook issues"
+    )
+    lease: Subdomain = Field(default="dpdk-webhook", description="name of the Lease: which replica renews")
+    webhook_configuration: Subdomain = Field(
+        default="dpdk-webhook", description="name of the mutating and of the validating configuration"
+    )
+    replica: str = Field(default="", description="this replica's name among its peers; empty: the host name")
+    kubeconfig: str = Field(default="", description="path: how to reach the API server outside of a pod")
     drain_seconds: float = Field(
         default=5.0, ge=0, le=300, description="seconds in which endpoints forget a replica that is about to end"
     )
@@ -182,9 +223,13 @@ class Settings(BaseSettings):
                 problems.append(f"{steps} is {whole}, above max_cpu {self.max_cpu}; raise max_cpu")
         if self.tls_port == self.health_port:
             problems.append(f"tls_port and health_port are both {self.tls_port}; give each its own")
-        if bool(self.tls_cert) != bool(self.tls_key):
-            given, missing = ("tls_cert", "tls_key") if self.tls_cert else ("tls_key", "tls_cert")
-            problems.append(f"{given} is set and {missing} is not; set both")
+        # that neither is set where both are needed is for `serve` to say: all other commands need no certificate
+        if self.tls_cert or self.tls_key:
+            given, other = ("tls_cert", "tls_key") if self.tls_cert else ("tls_key", "tls_cert")
+            if self.certificates == "self":
+                problems.append(f"{given} is set and certificates is self; set certificates=files")
+            elif not (self.tls_cert and self.tls_key):
+                problems.append(f"{given} is set and {other} is not; set both")
         if self.client_ca and not self.client_subjects:
             problems.append("client_ca is set and client_subjects is not; name who may call, such as kube-apiserver")
         if self.client_subjects and not self.client_ca:
@@ -239,7 +284,7 @@ def _file(config: Path | None) -> dict[str, Any]:
 def _is_unknown(name: str) -> bool:
     field = name.removeprefix(PREFIX)
     # set by Kubernetes in every pod beside a Service that is called dpdk-webhook, unless enableServiceLinks is false
-    if field == "PORT" or field.startswith(("PORT_", "SERVICE_")):
+    if field in ("PORT", "SERVICE_HOST", "SERVICE_PORT") or field.startswith(("PORT_", "SERVICE_PORT_")):
         return False
     return field.lower() not in Settings.model_fields
 

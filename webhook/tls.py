@@ -1,14 +1,21 @@
-"""TLS: the certificate that is served, who may call, and both anew when their files change."""
+"""TLS: the certificate that is served, who may call, and both anew when there are others; whether a client would trust it."""
 
+import base64
 import logging
+import os
+import re
 import ssl
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from tempfile import NamedTemporaryFile
+from typing import IO, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
+from certs.issue import Pair
 from webhook.metrics import Metrics
 from webhook.settings import Settings
 
@@ -16,7 +23,7 @@ _log = logging.getLogger("dpdk-webhook")
 
 
 class Unusable(Exception):
-    """The files can't be served; one line says why. `result` is how metrics count it."""
+    """Such files, or such a pair, can't be served; one line says why. `result` is how metrics count it."""
 
     def __init__(self, result: str, problem: str) -> None:
         super().__init__(problem)
@@ -25,10 +32,9 @@ class Unusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What was read. The paths stay the same, and so does what they hold until somebody writes there."""
+    """What was read, or given. The paths stay the same, and so does what they hold until somebody writes there."""
 
-    certificate: bytes
-    key: bytes = field(repr=False)
+    pair: Pair | None  # None: the webhook issues its own, and has not done so yet
     client_ca: bytes
 
 
@@ -73,16 +79,53 @@ def _is_issued(leaf: x509.Certificate, ca: x509.Certificate) -> bool:
 
 
 class Certificates:
-    """The certificate and key of settings, and the client CA. Raises Unusable when they can't be served from the start."""
+    """A certificate with its key, and the client CA. Raises Unusable when what settings name can't be served from the start.
+
+    The pair stands in the files of settings; where the webhook issues its own, it is given. Until then `served` has none, and
+    every handshake fails.
+    """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._is_own = settings.certificates == "self"
+        self._name = "the certificate" if self._is_own else f"tls_cert {settings.tls_cert}"
+        self._both = "the certificate and its key" if self._is_own else f"{self._name} and tls_key {settings.tls_key}"
+        self._files = Files(None, b"")
         self._files = self._read()
         self._refused: Files | str | None = None  # seen at the last look, and not served
         self._told: Files | str | None = None  # and said so
+        self._unfit: Pair | None = None  # given last, not served, and said so
         self.served: Served = self._load(self._files)
         self._tell_expiry()
+
+    @property
+    def pair(self) -> Pair | None:
+        """What is served; None while nothing is."""
+        return self._files.pair
+
+    @property
+    def chain(self) -> bytes:
+        """Its certificates in PEM, the leaf first; empty while nothing is served."""
+        return self.pair.certificate if self.pair else b""
+
+    def give(self, pair: Pair) -> bool:
+        """Serve this pair to those who connect from now on; keep what is served, and return False, when it can't be."""
+        if pair == self._files.pair:
+            self._unfit = None
+            return True
+        files = replace(self._files, pair=pair)
+        try:
+            served = self._load(files)
+        except Unusable as error:
+            if pair != self._unfit:
+                self._metrics.certificate_reloaded(error.result)
+                _log.error("a new certificate is not served, what is served stays: %s", error)
+            self._unfit = pair
+            return False
+        self._unfit = None
+        self._serve(files, served)
+        return True
 
     def look(self) -> None:
         """Serve what the files hold now, to those who connect from now on; keep what is served when it can't be."""
@@ -92,7 +135,7 @@ class Certificates:
             if found == self._files or found == self._told:
                 self._refused = None
                 return
-            self.served = self._load(found)
+            served = self._load(found)
         except Unusable as error:
             if error.result == "unreadable":
                 found = str(error)
@@ -103,22 +146,20 @@ class Certificates:
                 _log.error("the certificates are not reloaded, those of before are served: %s", error)
             self._refused = found
             return
-        self._files, self._refused, self._told = found, None, None
+        self._refused = self._told = None
+        self._serve(found, served)
+
+    def _serve(self, files: Files, served: Served) -> None:
+        self._files, self.served = files, served
         self._metrics.certificate_reloaded("ok")
         self._tell_expiry()
-        _log.info("the certificates are reloaded: tls_cert ends on %s", self._ends() or "an unknown day")
+        _log.info("the certificates are reloaded: %s ends on %s", self._name, self._ends() or "an unknown day")
 
     def _read(self) -> Files:
-        settings, found = self._settings, []
-        for setting in ("tls_cert", "tls_key", "client_ca"):
-            path = getattr(settings, setting)
-            try:
-                with open(path or "/dev/null", "rb") as file:
-                    found.append(file.read(_LARGEST))
-            except OSError as error:
-                problem = (error.strerror or str(error)).lower()
-                raise Unusable("unreadable", f"{setting} {path} can't be read: {problem}") from error
-        return Files(*found)
+        settings, pair = self._settings, self._files.pair
+        if not self._is_own:
+            pair = Pair(_read("tls_cert", settings.tls_cert), _read("tls_key", settings.tls_key))
+        return Files(pair, _read("client_ca", settings.client_ca) if settings.client_ca else b"")
 
     def _load(self, files: Files) -> Served:
         settings = self._settings
@@ -132,19 +173,9 @@ class Certificates:
         # certificate, which would outlive its end by that
         context.num_tickets = 0
         context.options |= ssl.OP_NO_TICKET
-        pair = f"tls_cert {settings.tls_cert} and tls_key {settings.tls_key}"
-        try:
-            # without a function OpenSSL would ask a terminal for the passphrase, and wait
-            context.load_cert_chain(settings.tls_cert, settings.tls_key, password=_no_passphrase)
-        except ssl.SSLError as error:
-            problem = (error.reason or "no PEM in one of them").replace("_", " ").lower()
-            raise Unusable("mismatch", f"{pair} are not a pair: {problem}") from error
-        except OSError as error:
-            raise Unusable("unreadable", f"{pair} can't be read: {(error.strerror or str(error)).lower()}") from error
+        if files.pair is not None:
+            _load_pair(context, files.pair, self._both)
         callers = self._client_ca(context, files.client_ca) if settings.client_ca else ()
-        # OpenSSL reads a pair from its files only: what it has read must be what we have
-        if self._read() != files:
-            raise Unusable("mismatch", f"{pair} are being written")
         return Served(context, frozenset(settings.client_subjects), callers)
 
     def _client_ca(self, context: ssl.SSLContext, pem: bytes) -> tuple[x509.Certificate, ...]:
@@ -163,11 +194,11 @@ class Certificates:
         if ends is not None:
             self._metrics.set_certificate_expiry(ends.timestamp())
             if ends < datetime.now(UTC):
-                _log.warning("tls_cert %s ended on %s: nobody will trust it", self._settings.tls_cert, ends)
+                _log.warning("%s ended on %s: nobody will trust it", self._name, ends)
 
     def _ends(self) -> datetime | None:
         try:
-            return x509.load_pem_x509_certificates(self._files.certificate)[0].not_valid_after_utc
+            return x509.load_pem_x509_certificates(self.chain)[0].not_valid_after_utc
         except ValueError:  # stricter than OpenSSL, which serves it
             return None
 
@@ -176,5 +207,102 @@ _LARGEST: Final = 1024 * 1024  # bytes of a file; a bundle of a hundred CAs has 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
+def _read(setting: str, path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_LARGEST)
+    except OSError as error:
+        raise Unusable("unreadable", f"{setting} {path} can't be read: {(error.strerror or str(error)).lower()}") from error
+
+
+def _load_pair(context: ssl.SSLContext, pair: Pair, both: str) -> None:
+    try:
+        with _file(pair.certificate) as certificate, _file(pair.key) as key:
+            # without a function OpenSSL would ask a terminal for the passphrase, and wait
+            context.load_cert_chain(certificate, key, password=_no_passphrase)
+    except ssl.SSLError as error:
+        problem = (error.reason or "no PEM in one of them").replace("_", " ").lower()
+        raise Unusable("mismatch", f"{both} are not a pair: {problem}") from error
+    except OSError as error:
+        raise Unusable("unreadable", f"{both} can't be loaded: {(error.strerror or str(error)).lower()}") from error
+
+
 def _no_passphrase() -> str:
-    raise Unusable("unreadable", "tls_key is encrypted; give a key without a passphrase")
+    raise Unusable("unreadable", "the private key is encrypted; give one without a passphrase")
+
+
+@contextmanager
+def _file(content: bytes) -> Iterator[str]:
+    """The path of a file that holds this. OpenSSL reads a pair from files only, and those of settings may change meanwhile."""
+    with _scratch() as file:
+        file.write(content)
+        file.flush()
+        yield f"/proc/self/fd/{file.name}" if isinstance(file.name, int) else file.name
+
+
+def _scratch() -> IO[bytes]:
+    try:
+        return open(os.memfd_create("pem"), "wb")  # never on a disk, and a read-only one will do
+    except (AttributeError, OSError):  # not Linux, or one that allows none (vm.memfd_noexec)
+        return NamedTemporaryFile()
+
+
+# as Go's AppendCertsFromPEM finds them: at the beginning of a line, without headers, whatever stands around them
+_BLOCK: Final = re.compile(
+    rb"^-----BEGIN CERTIFICATE-----[ \t]*\r?\n([A-Za-z0-9+/= \t\r\n]*)(?<=\n)-----END CERTIFICATE-----[ \t]*(?=\r?\n|\Z)",
+    re.MULTILINE,
+)
+
+
+def trusts(bundle: bytes, chain: bytes, key: bytes, name: str) -> str:
+    """Why a client that trusts the CAs in `bundle` and no others refuses a server of this name with this pair; "": it accepts.
+
+    All in PEM, and one line. Both shake hands, as kube-apiserver, which is Go, would with us: a CN is no name, and whatever
+    stands in the bundle is trusted, even when it is an intermediate CA or the leaf.
+    """
+    client, server = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    client.hostname_checks_common_name = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if not sum(_trust(client, block) for block in _BLOCK.findall(bundle)):
+        return "the bundle holds no certificate in PEM" if bundle else "the bundle is empty"
+    try:
+        _load_pair(server, Pair(chain, key), "the certificate and its key")
+        _shake_hands(client, server, name)
+    except Unusable as error:
+        return str(error)
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message.rstrip(".")
+    except ssl.SSLError as error:
+        return (error.reason or str(error)).replace("_", " ").lower()
+    except (TypeError, ValueError) as error:
+        return f"{name!r} is no DNS name: {error}"
+    return ""
+
+
+def _trust(context: ssl.SSLContext, block: bytes) -> bool:
+    """Whether this is a certificate, which is trusted then."""
+    text = block.translate(None, b" \t\r\n")
+    if len(text) % 4 or text.endswith(b"==="):  # Python lets too many of them pass
+        return False
+    try:
+        der = base64.b64decode(text, validate=True)
+        x509.load_der_x509_certificate(der)  # and nothing behind it
+        context.load_verify_locations(cadata=der)
+    except (ValueError, ssl.SSLError):
+        return False
+    return True
+
+
+def _shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> None:
+    """Return once the client is content."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    calling = client.wrap_bio(to_client, to_server, server_hostname=name)
+    called = server.wrap_bio(to_server, to_client, server_side=True)
+    while True:
+        for side in (calling, called):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            if side is calling:
+                return

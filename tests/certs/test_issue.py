@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,12 +14,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from certs.issue import CLOCK_SKEW, LEAF_CN, LEAF_VALID, Pair, issue_ca, issue_leaf
+from certs.issue import LEAF_CN, LEAF_VALID, Pair, cross_sign, issue_ca, issue_leaf
 
 DAY = timedelta(days=1)
 NOW = datetime(2030, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -66,29 +67,6 @@ def verify(chain: Sequence[bytes], *, trusted: bytes, name: str, at: datetime) -
     verifier.verify(leaf, intermediates)
 
 
-def cross_sign(new: Pair, *, old: Pair, now: datetime) -> bytes:
-    """Return the new CA's certificate once more (PEM), this time signed by the old CA."""
-    subject, issuer = load(new.certificate), load(old.certificate)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject.subject)
-        .issuer_name(issuer.subject)
-        .public_key(subject.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(issuer.not_valid_after_utc)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
-                issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-            ),
-            critical=False,
-        )
-    )
-    for extension in subject.extensions:
-        builder = builder.add_extension(extension.value, extension.critical)
-    return builder.sign(private_key(old), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
 @pytest.fixture
 def handshake(tmp_path: Path) -> Handshake:
     """A TLS connection to a server on loopback, by a client that trusts one CA alone and calls the server `name`."""
@@ -132,6 +110,16 @@ def ca() -> Pair:
 @pytest.fixture(scope="module")
 def live_ca() -> Pair:
     return issue_ca(name="a CA", now=datetime.now(UTC))
+
+
+@pytest.fixture
+def ed25519_ca() -> Pair:
+    key = ed25519.Ed25519PrivateKey.generate()
+    name, end = common_name("a CA"), NOW + 365 * DAY
+    certificate = x509.CertificateBuilder(name, name, key.public_key(), 7, NOW, end).sign(key, algorithm=None)
+    pem = serialization.Encoding.PEM
+    plain = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return Pair(certificate.public_bytes(pem), plain)
 
 
 class TestHandshake:
@@ -415,20 +403,52 @@ class TestKeys:
             issue_leaf(mixed, names=["localhost"], now=NOW)
         assert str(refusal.value) == "the CA's key is not the elliptic-curve key of its certificate"
 
-    def test_a_ca_with_a_key_of_another_kind_is_refused(self) -> None:
-        key = ed25519.Ed25519PrivateKey.generate()
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(common_name("a CA"))
-            .issuer_name(common_name("a CA"))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(NOW)
-            .not_valid_after(NOW + 365 * DAY)
-            .sign(key, algorithm=None)
-        )
-        pem = serialization.Encoding.PEM
-        plain = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    def test_a_ca_with_a_key_of_another_kind_is_refused(self, ed25519_ca: Pair) -> None:
         with pytest.raises(ValueError, match="key") as refusal:
-            issue_leaf(Pair(certificate.public_bytes(pem), plain), names=["localhost"], now=NOW)
+            issue_leaf(ed25519_ca, names=["localhost"], now=NOW)
         assert str(refusal.value) == "the CA's key is not the elliptic-curve key of its certificate"
+
+
+class TestCross:
+    """The new CA's certificate, signed by the old one."""
+
+    def test_it_is_the_new_ca_by_name_and_key_and_signs_leaves_and_nothing_else(self, ca: Pair) -> None:
+        new = issue_ca(name="new CA", now=NOW)
+        cross, subject, issuer = load(cross_sign(new, old=ca, now=NOW)), load(new.certificate), load(ca.certificate)
+        cross.verify_directly_issued_by(issuer)
+        assert (cross.subject, cross.public_key()) == (subject.subject, subject.public_key())
+        assert cross.serial_number not in (subject.serial_number, issuer.serial_number)
+        assert extensions(cross) == {
+            x509.SubjectKeyIdentifier.from_public_key(private_key(new).public_key()): False,
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(private_key(ca).public_key()): False,
+            x509.BasicConstraints(ca=True, path_length=0): True,
+            key_usage(key_cert_sign=True, crl_sign=True): True,
+        }
+
+    @pytest.mark.parametrize(("old_days", "new_days", "days"), [(10, 365, 10), (365, 20, 20)], ids=["the old", "the new"])
+    def test_it_begins_five_minutes_ago_and_ends_with_whichever_ends_first(
+        self, old_days: int, new_days: int, days: int
+    ) -> None:
+        old = issue_ca(name="old CA", now=NOW - DAY, valid=DAY + old_days * DAY)
+        new = issue_ca(name="new CA", now=NOW, valid=new_days * DAY)
+        cross = load(cross_sign(new, old=old, now=NOW.replace(microsecond=999_999)))
+        assert cross.not_valid_before_utc == NOW - timedelta(minutes=5)
+        assert cross.not_valid_after_utc == NOW + days * DAY
+
+    def test_a_time_without_a_zone_is_refused(self, ca: Pair) -> None:
+        with pytest.raises(ValueError, match="time zone") as refusal:
+            cross_sign(ca, old=ca, now=NOW.replace(tzinfo=None))
+        assert str(refusal.value) == "the time 2030-01-31 12:00:00 has no time zone"
+
+    def test_a_key_of_another_kind_is_refused_on_either_side(self, ca: Pair, ed25519_ca: Pair) -> None:
+        for new, old in ((ca, ed25519_ca), (ed25519_ca, ca)):
+            with pytest.raises(ValueError, match="key") as refusal:
+                cross_sign(new, old=old, now=NOW)
+            assert str(refusal.value) == "the keys of both CAs are expected to be elliptic-curve keys"
+
+    @pytest.mark.parametrize("part", ["certificate", "key"])
+    def test_what_is_no_certificate_or_no_key_is_refused_on_either_side(self, ca: Pair, part: str) -> None:
+        broken = replace(ca, **{part: b"junk"})
+        for new, old in ((ca, broken), (broken, ca)):
+            with pytest.raises(ValueError, match="PEM"):
+                cross_sign(new, old=old, now=NOW)

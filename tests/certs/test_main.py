@@ -1,5 +1,6 @@
 """The command as a user runs it: files, modes, words and exit codes."""
 
+import os
 import re
 import resource
 import ssl
@@ -166,7 +167,7 @@ def test_of_several_writers_at_once_one_wins_and_its_files_fit_together(tmp_path
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(directory / "tls.crt", directory / "tls.key")
 
 
-@pytest.mark.parametrize("arguments", [[], ["issue"], ["rotate"]], ids=["no command", "no directory", "an unknown one"])
+@pytest.mark.parametrize("arguments", [[], ["issue"], ["renew"]], ids=["no command", "no directory", "an unknown one"])
 def test_an_incomplete_command_shows_the_usage(arguments: list[str]) -> None:
     result = certs(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
@@ -179,3 +180,110 @@ def test_help_tells_what_is_written_and_for_how_long() -> None:
     assert "30 days" in text
     assert "(default: localhost, 127.0.0.1, ::1)" in text
     assert "(default: dpdk-webhook CA)" in text
+
+
+# --- what asks an API server
+
+
+def test_it_starts_within_a_second() -> None:
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    # of a CPU, since others may be busy on this machine
+    before = spent()
+    assert certs("check", "--namespace", "somewhere", "--kubeconfig", "/Nowhere").returncode == 2
+    assert spent() - before < 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["certs", "--help"],
+        ["certs", "issue", "--dir", "DIR"],
+        ["webhook", "--help"],
+        ["webhook", "check", "-f", "POD"],
+        ["webhook", "mutate", "-f", "POD"],
+        ["webhook", "explain"],
+    ],
+    ids=" ".join,
+)
+def test_only_who_asks_an_api_server_pays_for_its_client(tmp_path: Path, arguments: list[str]) -> None:
+    """The client takes 35 MiB and a third of a second."""
+    pod = tmp_path / "pod.yaml"
+    pod.write_text("kind: Pod\nspec: {containers: [{name: app}]}\n")
+    package, *rest = [{"DIR": str(tmp_path / "new"), "POD": str(pod)}.get(argument, argument) for argument in arguments]
+    program = f"""
+import runpy, sys
+sys.argv = {[package, *rest]!r}
+try:
+    runpy.run_module({package!r}, run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert not end.code, end.code
+print([name for name in sys.modules if name.partition(".")[0] == "kubernetes"], file=sys.stderr)
+"""
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "[]\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "lines"),
+    [
+        (
+            [],
+            {},
+            ["namespace is not set, and this is no pod that has one; write DPDK_WEBHOOK_NAMESPACE or --namespace NAME"],
+        ),
+        (
+            ["--namespace", "somewhere"],
+            {},
+            [
+                "this is no pod with a service account's token: Service host/port is not set; "
+                "write --kubeconfig FILE, which says how to reach the API server"
+            ],
+        ),
+        (
+            ["--namespace", "somewhere", "--kubeconfig", "/Nowhere"],
+            {},
+            [
+                "kubeconfig /Nowhere: Invalid kube-config file. No configuration found; "
+                "write --kubeconfig FILE, which says how to reach the API server"
+            ],
+        ),
+        (["--connect", "8443"], {}, ["--connect 8443 is no HOST:PORT"]),
+        (["--connect", "[::1]:0"], {}, ["--connect [::1]:0 is no HOST:PORT"]),
+        (["--connect", "host:65536"], {}, ["--connect host:65536 is no HOST:PORT"]),
+        (
+            [],
+            {"certificates": "files", "tls_cert": "/Nowhere", "tls_key": "x"},
+            ["[Errno 2] No such file or directory: '/Nowhere'"],
+        ),
+        (
+            [],
+            {"namespace": "A", "service": "B"},
+            [
+                f"{name} (DPDK_WEBHOOK_{name.upper()}): '{value}' is not a DNS label; write up to 63 of a-z, 0-9 and -, "
+                "none of these - at an end"
+                for name, value in (("service", "B"), ("namespace", "A"))
+            ],
+        ),
+    ],
+    ids=[
+        "no namespace",
+        "no pod",
+        "no kubeconfig",
+        "no host",
+        "no port",
+        "no such port",
+        "no file",
+        "settings that can't be used",
+    ],
+)
+def test_what_cannot_be_found_out_says_what_to_write(arguments: list[str], settings: dict[str, str], lines: list[str]) -> None:
+    given = {f"DPDK_WEBHOOK_{name.upper()}": value for name, value in settings.items()}
+    hidden = ("DPDK_WEBHOOK_", "KUBERNETES_SERVICE_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)} | given
+    command = [sys.executable, "-m", "certs", "check", *arguments]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [f"error: {line}" for line in lines]

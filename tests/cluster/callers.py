@@ -77,7 +77,7 @@ def _settings(cluster: Cluster, directory: Path, guide: str, files: Path) -> dic
     listed = {"resources": [os.path.relpath(BASE, overlay.resolve())], "patches": [{"path": name} for name, _ in patch]}
     (overlay / "kustomization.yaml").write_text(yaml.safe_dump(listed))
     before, after = (_container(cluster, place) for place in (BASE, overlay))
-    mounts = [mount["mountPath"] for mount in after["volumeMounts"] if mount not in before["volumeMounts"]]
+    mounts = [mount["mountPath"] for mount in after["volumeMounts"] if mount not in before.get("volumeMounts", [])]
     assert mounts == [MOUNTED]
     return {
         variable["name"].removeprefix("DPDK_WEBHOOK_").lower(): variable["value"].replace(MOUNTED, str(files))

@@ -1,16 +1,22 @@
-"""A real kube-apiserver with etcd and the controllers that pods need, on 127.0.0.1, thrown away afterwards."""
+"""A real kube-apiserver with etcd and the controllers that pods need, on 127.0.0.1, thrown away afterwards.
+
+A second kube-apiserver may share the etcd, and hear of everything there some seconds late.
+"""
 
 import base64
 import json
 import os
 import re
+import signal
 import ssl
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
 
 import httpx
 import yaml
@@ -26,6 +32,13 @@ BASE = Path(__file__).resolve().parents[2] / "deploy" / "base"
 # namespace-controller makes a deleted namespace go away; no scheduler and no kubelet: pods stay Pending.
 CONTROLLERS = "deployment-controller,replicaset-controller,serviceaccount-controller,namespace-controller"
 WARNING = re.compile(r'^299 \S+ "(?P<text>(?:[^"\\]|\\.)*)"')
+LAGGING = (
+    # a question of etcd takes as long as the lag: it is no sign of bad health
+    "--etcd-healthcheck-timeout=60s",
+    "--etcd-readycheck-timeout=60s",
+    # where a namespace has no LimitRange or ResourceQuota, they ask etcd for one every 30 s, and pods wait for several lags
+    "--disable-admission-plugins=LimitRanger,ResourceQuota",
+)
 
 
 class Answer(NamedTuple):
@@ -34,18 +47,58 @@ class Answer(NamedTuple):
     warnings: list[str]
 
 
-class Cluster:
-    """`with Cluster() as cluster:` starts it; leaving the block, or dying in it, ends every process."""
+class ApiServer:
+    """One kube-apiserver, as the cluster administrator meets it."""
 
-    directory: Path  # logs, certificates, admin.kubeconfig
-    kubeconfig: Path
     url: str
+    kubeconfig: Path
     administrator: ssl.SSLContext  # trusts the API server, and is trusted by it
+    _http: httpx.Client
+
+    def api(self, method: str, path: str, body: object = None, *, content_type: str = "application/json") -> Answer:
+        """Send one request as cluster administrator; nothing is raised for a refusal."""
+        content = None if body is None else json.dumps(body)
+        reply = self._http.request(method, path, content=content, headers={"Content-Type": content_type})
+        headers = reply.headers.get_list("Warning")
+        found = [match["text"] for header in headers if (match := WARNING.match(header))]
+        return Answer(reply.status_code, reply.json(), [re.sub(r"\\(.)", r"\1", text) for text in found])
+
+    def metrics(self) -> str:
+        """Return the API server's own metrics, in Prometheus' text format; where it lags that takes two lags."""
+        return self._http.get("/metrics").raise_for_status().text
+
+    def webhook_calls(self, name: str) -> int:
+        """Return how often the API server has called a webhook, whatever came of it."""
+        calls = Counted.of(self.metrics()).calls
+        return sum(number for (called, _), number in calls.items() if called == name)
+
+    def heard_of(self, path: str) -> bool:
+        """Tell whether it has heard of an object: etcd, which may know more, is not asked."""
+        return self.api("GET", f"{path}?resourceVersion=0").status == httpx.codes.OK
+
+    def wait_for_namespace(self, name: str) -> None:
+        """Return when pods can be made in it: this server has heard of it, and of its default ServiceAccount."""
+        namespace = f"/api/v1/namespaces/{name}"
+        account = f"{namespace}/serviceaccounts/default"
+        waiting_for = f"the default ServiceAccount of {name}"
+        until(lambda: self.heard_of(namespace) and self.heard_of(account), seconds=30, waiting_for=waiting_for)
+
+
+class Cluster(ApiServer):
+    """`with Cluster() as cluster:` starts it; leaving the block, or dying in it, ends every process.
+
+    Its API server is this very object. `second` gives it another one, which is that many seconds behind with everything that
+    it hears from etcd: as one of several is when it is busy, or far away.
+    """
+
+    directory: Path  # logs, certificates, kubeconfigs
     programs: Path
     version: tuple[int, int]  # of Kubernetes, as the server says: (1, 36)
+    second: ApiServer  # only of a cluster that was asked for one
 
-    def __init__(self, *, flags: Sequence[str] = ()) -> None:
-        self._flags = flags  # further ones of kube-apiserver
+    def __init__(self, *, flags: Sequence[str] = (), second: float | None = None) -> None:
+        self._flags = flags  # further ones of each kube-apiserver
+        self._lag = second
 
     def __enter__(self) -> Self:
         self.programs = binaries()
@@ -53,7 +106,12 @@ class Cluster:
             temporary = tempfile.TemporaryDirectory(prefix="dpdk-webhook-cluster-")
             self.directory = Path(stack.enter_context(temporary))
             etcd = self._start_etcd(stack)
-            self._start_apiserver(stack, etcd)
+            keys = _Keys.made(self.directory)
+            self._start_apiserver(stack, self, "kube-apiserver", etcd, keys)
+            major, minor, *_ = self.api("GET", "/version").body["gitVersion"].removeprefix("v").split(".")
+            self.version = int(major), int(minor)
+            if self._lag is not None:
+                self._start_second(stack, etcd, keys, self._lag)
             self._start_controllers(stack)
             self._stack = stack.pop_all()
         return self
@@ -85,23 +143,6 @@ class Cluster:
             raise failure
         return run
 
-    def api(self, method: str, path: str, body: object = None, *, content_type: str = "application/json") -> Answer:
-        """Send one request as cluster administrator; nothing is raised for a refusal."""
-        content = None if body is None else json.dumps(body)
-        reply = self._http.request(method, path, content=content, headers={"Content-Type": content_type})
-        headers = reply.headers.get_list("Warning")
-        found = [match["text"] for header in headers if (match := WARNING.match(header))]
-        return Answer(reply.status_code, reply.json(), [re.sub(r"\\(.)", r"\1", text) for text in found])
-
-    def metrics(self) -> str:
-        """Return the API server's own metrics, in Prometheus' text format."""
-        return self._http.get("/metrics").raise_for_status().text
-
-    def webhook_calls(self, name: str) -> int:
-        """Return how often the API server has called a webhook, whatever came of it."""
-        calls = Counted.of(self.metrics()).calls
-        return sum(number for (called, _), number in calls.items() if called == name)
-
     @contextmanager
     def namespace(self, labels: Mapping[str, str] | None = None) -> Iterator[str]:
         """Give the name of a fresh namespace in which pods can be made; it is deleted afterwards."""
@@ -110,7 +151,7 @@ class Cluster:
         if made.status != httpx.codes.CREATED:
             raise RuntimeError(f"no namespace: {made.body}")
         name: str = made.body["metadata"]["name"]
-        self._wait_for_account(name)
+        self.wait_for_namespace(name)
         try:
             yield name
         finally:
@@ -143,7 +184,8 @@ class Cluster:
     def _apply(self, documents: list[dict[str, Any]], ca_pem: bytes) -> list[str]:
         webhooks = _webhooks(documents)
         for webhook in webhooks:
-            webhook["clientConfig"]["caBundle"] = base64.b64encode(ca_pem).decode()
+            if ca_pem:  # without one, it is for the webhook itself to say
+                webhook["clientConfig"]["caBundle"] = base64.b64encode(ca_pem).decode()
         self.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", input=yaml.safe_dump_all(documents))
         return [webhook["name"] for webhook in webhooks]
 
@@ -169,17 +211,12 @@ class Cluster:
                 error.add_note(f"the last dry runs were answered with {answers}")
                 raise
 
-    def _wait_for_account(self, namespace: str) -> None:
-        account = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
-        waiting_for = f"the default ServiceAccount of {namespace}"
-        until(lambda: self.api("GET", account).status == httpx.codes.OK, seconds=30, waiting_for=waiting_for)
-
     def _start_etcd(self, stack: ExitStack) -> str:
         """Start etcd and return its URL."""
         client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
         etcd = self._start(
             stack,
-            "etcd",
+            self.programs / "etcd",
             f"--data-dir={self.directory / 'etcd'}",
             f"--listen-client-urls={client}",
             f"--advertise-client-urls={client}",
@@ -194,47 +231,58 @@ class Cluster:
             etcd.wait_ready(lambda: answers_ok(http, f"{client}/health"), seconds=30)
         return client
 
-    def _start_apiserver(self, stack: ExitStack, etcd: str) -> None:
-        authority = Authority(self.directory)
-        serving = authority.server("kube-apiserver", dns="localhost", address="127.0.0.1")
-        admin = authority.client("admin", group="system:masters")
-        accounts = write_key(self.directory / "accounts.key", ec.generate_private_key(ec.SECP256R1()))
+    def _start_apiserver(
+        self, stack: ExitStack, server: ApiServer, name: str, etcd: str, keys: "_Keys", flags: Sequence[str] = ()
+    ) -> None:
+        """Start one on this etcd, and let `server` be it when it is ready."""
         (port,) = free_ports(1)
-        url = self.url = f"https://127.0.0.1:{port}"
-        self.kubeconfig = self.directory / "admin.kubeconfig"
-        self.kubeconfig.touch(mode=0o600)
-        self.kubeconfig.write_text(json.dumps(_kubeconfig(url, authority.certificate, admin)))
+        server.url = f"https://127.0.0.1:{port}"
+        server.kubeconfig = self.directory / f"{name}.kubeconfig"
+        server.kubeconfig.touch(mode=0o600)
+        server.kubeconfig.write_text(json.dumps(_kubeconfig(server.url, keys.authority, keys.admin)))
         apiserver = self._start(
             stack,
-            "kube-apiserver",
+            self.programs / "kube-apiserver",
             f"--etcd-servers={etcd}",
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",  # otherwise it looks for a default route, which a machine may not have
             f"--secure-port={port}",
             "--endpoint-reconciler-type=none",  # nobody reaches it as a Service, and loopback may not be an endpoint
-            f"--tls-cert-file={serving.certificate}",
-            f"--tls-private-key-file={serving.key}",
-            f"--client-ca-file={authority.certificate}",
+            f"--tls-cert-file={keys.serving.certificate}",
+            f"--tls-private-key-file={keys.serving.key}",
+            f"--client-ca-file={keys.authority}",
             "--authorization-mode=RBAC",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={accounts}",
-            f"--service-account-signing-key-file={accounts}",
+            f"--service-account-key-file={keys.accounts}",
+            f"--service-account-signing-key-file={keys.accounts}",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--allow-privileged=true",
+            *flags,
             *self._flags,
+            log=name,
         )
-        self.administrator = ssl.create_default_context(cafile=authority.certificate)
-        self.administrator.load_cert_chain(admin.certificate, admin.key)
-        http = httpx.Client(base_url=url, verify=self.administrator, trust_env=False, timeout=60)
-        self._http = stack.enter_context(http)
+        server.administrator = ssl.create_default_context(cafile=keys.authority)
+        server.administrator.load_cert_chain(keys.admin.certificate, keys.admin.key)
+        http = httpx.Client(base_url=server.url, verify=server.administrator, trust_env=False, timeout=60)
+        server._http = stack.enter_context(http)
         apiserver.wait_ready(lambda: answers_ok(http, "/readyz"), seconds=60)
-        major, minor, *_ = self.api("GET", "/version").body["gitVersion"].removeprefix("v").split(".")
-        self.version = int(major), int(minor)
+
+    def _start_second(self, stack: ExitStack, etcd: str, keys: "_Keys", lag: float) -> None:
+        """Start the second server on time, as it asks etcd much before it is ready, and only then let it lag."""
+        (port,) = free_ports(1)
+        command = ("-m", "tests.cluster.lagging", str(port), str(urlsplit(etcd).port), str(lag))
+        proxy = self._start(stack, Path(sys.executable), *command, log="lagging")
+        proxied = f"http://127.0.0.1:{port}"
+        with httpx.Client(trust_env=False) as http:
+            proxy.wait_ready(lambda: answers_ok(http, f"{proxied}/health"), seconds=30)
+        self.second = ApiServer()
+        self._start_apiserver(stack, self.second, "second-kube-apiserver", proxied, keys, LAGGING)
+        os.kill(proxy.pid, signal.SIGUSR1)
 
     def _start_controllers(self, stack: ExitStack) -> None:
         controllers = self._start(
             stack,
-            "kube-controller-manager",
+            self.programs / "kube-controller-manager",
             f"--kubeconfig={self.kubeconfig}",
             f"--controllers={CONTROLLERS}",
             "--leader-elect=false",
@@ -243,10 +291,29 @@ class Cluster:
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         controllers.wait_ready(lambda: self.api("GET", account).status == httpx.codes.OK, seconds=60)
 
-    def _start(self, stack: ExitStack, program: str, *flags: str) -> Tied:
-        child = Tied([self.programs / program, *flags], log=self.directory / f"{program}.log")
+    def _start(self, stack: ExitStack, program: Path, *flags: str, log: str | None = None) -> Tied:
+        child = Tied([program, *flags], log=self.directory / f"{log or program.name}.log")
         stack.callback(child.kill)  # nothing in it is worth a slow goodbye
         return child
+
+
+class _Keys(NamedTuple):
+    """What the API servers of one cluster, and those who speak with them, have in common."""
+
+    authority: Path  # the certificate of the CA
+    serving: KeyPair
+    admin: KeyPair
+    accounts: Path  # signs the tokens of ServiceAccounts
+
+    @classmethod
+    def made(cls, directory: Path) -> Self:
+        authority = Authority(directory)
+        return cls(
+            authority.certificate,
+            authority.server("kube-apiserver", dns="localhost", address="127.0.0.1"),
+            authority.client("admin", group="system:masters"),
+            write_key(directory / "accounts.key", ec.generate_private_key(ec.SECP256R1())),
+        )
 
 
 def answers_ok(http: httpx.Client, url: str) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 import ssl
 import threading
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from statistics import quantiles
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -18,10 +20,10 @@ import httptools
 import httpx
 import uvloop
 
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import ApiServer
 from tests.oracle import violations
 
-MOST = 100  # creates at once
+MOST = 100  # creates at once, of a server that does not lag
 IDLE = 60.0  # seconds; the API server closes connections that are idle for 90
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+:\d+")
 
@@ -73,6 +75,15 @@ class Tally:
         return asdict(self)
 
 
+def longest_gap(creates: Sequence[Create]) -> float:
+    """Return the longest time in seconds between the ends of two consecutive annotated creates that succeeded.
+
+    Infinite when fewer than two did; an outage at the beginning, or one that never ends, is in no gap.
+    """
+    ends = sorted(create.ended for create in creates if create.annotated and not create.problem)
+    return max((later - earlier for earlier, later in pairwise(ends)), default=math.inf)
+
+
 def pod(number: int, *, annotated: bool) -> dict[str, Any]:
     """A pod; annotated, it needs every rule, and only each second one is like another."""
     memory = f"{1024 + number}Mi" if number % 2 else "1Gi"
@@ -88,18 +99,30 @@ def pod(number: int, *, annotated: bool) -> dict[str, Any]:
 
 
 class Creators:
-    """`with Creators(cluster, namespace, …) as creators:` creates pods, in a thread of its own, until the block ends.
+    """`with Creators(server, namespace, …) as creators:` creates pods, in a thread of its own, until the block ends.
 
     Either `rate` of them a second, whatever becomes of those before (open loop), of which every sixth is plain; or always
-    `at_once` annotated ones (closed loop). Every seventh is stored, and deleted again; the others are dry runs. The pod that
-    the API server hands back is judged by the oracle. An open loop too waits for an answer when MOST are outstanding: on a
-    machine that can't keep up, a longer line would show nothing but that.
+    `at_once` annotated ones (closed loop). Every seventh is stored, and deleted again, if `store`; the others are dry runs. The
+    pod that the API server hands back is judged by the oracle. An open loop too waits for an answer when `most` are
+    outstanding: on a machine that can't keep up, a longer line would show nothing but that. Where the server lags, more are:
+    each dry run takes one lag, what is stored about four more.
     """
 
-    def __init__(self, cluster: Cluster, namespace: str, *, rate: float = 0, at_once: int = 0) -> None:
+    def __init__(
+        self,
+        server: ApiServer,
+        namespace: str,
+        *,
+        rate: float = 0,
+        at_once: int = 0,
+        most: int = MOST,
+        store: bool = True,
+    ) -> None:
         self._rate = rate
         self._at_once = at_once
-        self._api = _Api(cluster.url, cluster.administrator)
+        self._most = most
+        self._store = store
+        self._api = _Api(server.url, server.administrator)
         self._path = f"/api/v1/namespaces/{namespace}/pods"
         self._end = threading.Event()
         self._thread = ThreadPoolExecutor(1, "creators")
@@ -121,7 +144,7 @@ class Creators:
     async def _open_loop(self) -> None:
         began = time.monotonic()
         number = 0
-        room = asyncio.Semaphore(MOST)
+        room = asyncio.Semaphore(self._most)
         async with asyncio.TaskGroup() as group:
             while not self._end.is_set():
                 due = began + number / self._rate
@@ -130,7 +153,7 @@ class Creators:
                 task = group.create_task(self._create(number, due, annotated=number % 6 != 5))
                 task.add_done_callback(lambda _: room.release())
                 number += 1
-        self._api.close()
+        await self._api.close()
 
     async def _closed_loop(self) -> None:
         async def one(offset: int) -> None:
@@ -140,10 +163,10 @@ class Creators:
                 number += self._at_once
 
         await asyncio.gather(*(one(offset) for offset in range(self._at_once)))
-        self._api.close()
+        await self._api.close()
 
     async def _create(self, number: int, due: float, *, annotated: bool) -> None:
-        stored = number % 7 == 0
+        stored = self._store and number % 7 == 0
         body = json.dumps(pod(number, annotated=annotated)).encode()
         status, answer = await self._api.ask("POST", self._path + ("" if stored else "?dryRun=All"), body)
         seconds = time.monotonic() - due
@@ -181,13 +204,13 @@ class _Api:
         """The one that was used last, as those that were not for long may be closed under our hands."""
         if self._idle and time.monotonic() - self._idle[-1].since < IDLE:
             return self._idle.pop()
-        self.close()
+        await self.close()
         host, port = self._target.hostname, self._target.port
         return _Connection(*await asyncio.open_connection(host, port, ssl=self._context))
 
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+    async def close(self) -> None:
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(connection.close() for connection in idle))
 
 
 class _Connection:
@@ -217,5 +240,6 @@ class _Connection:
     def on_message_complete(self) -> None:
         self._complete = True
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._writer.close()
+        await self._writer.wait_closed()

@@ -62,30 +62,32 @@ class Replicas:
     Every one of them is ended on the way out. `settings` are further settings of the server.
     """
 
+    command: Sequence[str] = ("webhook", "serve")  # of `python -m`
+
     def __init__(self, cluster: Cluster, directory: Path, number: int, *, settings: Mapping[str, Any] | None = None) -> None:
         self._cluster = cluster
         self._count = number
         self._directory = directory
-        tls = directory / "tls"
-        names = ["--dir", str(tls), "--name", f"{SERVICE}.{NAMESPACE}.svc"]  # as deploy/README.md has it
-        subprocess.run([sys.executable, "-m", "certs", "issue", *names], check=True, capture_output=True)
-        self.ca = tls / "ca.crt"
-        self._environment = inherited() | variables(
-            {
-                "tls_cert": tls / "tls.crt",
-                "tls_key": tls / "tls.key",
-                "tls_port": TLS_PORT,
-                "health_port": HEALTH_PORT,
-                **(settings or {}),
-            }
-        )
+        ports = {"tls_port": TLS_PORT, "health_port": HEALTH_PORT}
+        self._environment = inherited() | variables({**ports, **self._certificates(), **(settings or {})})
         self._numbers = count()
         self._published = False
         self._http = httpx.Client(trust_env=False)
         self.running: list[Replica] = []
 
+    def _certificates(self) -> Mapping[str, Any]:
+        """The settings that say where the certificate comes from."""
+        tls = self._directory / "tls"
+        names = ["--dir", str(tls), "--name", f"{SERVICE}.{NAMESPACE}.svc"]
+        subprocess.run([sys.executable, "-m", "certs", "issue", *names], check=True, capture_output=True)
+        self.ca = tls / "ca.crt"
+        return {"certificates": "files", "tls_cert": tls / "tls.crt", "tls_key": tls / "tls.key"}
+
+    def _register(self) -> list[str]:
+        return self._cluster.register_service(self.ca.read_bytes())
+
     def __enter__(self) -> Self:
-        webhooks = self._cluster.register_service(self.ca.read_bytes())
+        webhooks = self._register()
         try:
             for _ in range(self._count):
                 self.start()
@@ -102,14 +104,18 @@ class Replicas:
 
     def start(self, settings: Mapping[str, Any] | None = None) -> Replica:
         """Start one more, wait until it is ready, and let the endpoints say so. `settings` are more of them, for this one."""
-        number = next(self._numbers)
-        address = str(NETWORK[10 + number % 200])  # as of a real pod, an address is not used again soon
-        command = [sys.executable, "-m", "webhook", "serve"]
-        environment = self._environment | variables({"host": address, **(settings or {})})
-        replica = Replica(address, Tied(command, log=self._directory / f"replica-{number}.log", environment=environment))
-        self.running.append(replica)
+        replica = self.launch(next(self._numbers), settings)
         replica.process.wait_ready(lambda: answers_ok(self._http, f"{replica.health_url}/readyz"), seconds=60)
         self._say(replica, ready=True)
+        return replica
+
+    def launch(self, number: int, settings: Mapping[str, Any] | None = None, *arguments: str) -> Replica:
+        """Start one and don't wait; the endpoints say that it isn't ready. Of the same number, it is the same one again."""
+        address = str(NETWORK[10 + number % 200])  # as of a real pod, an address is not used again soon
+        command = [sys.executable, "-m", *self.command, *arguments]
+        environment = self._environment | variables({"host": address, "replica": f"replica-{number}", **(settings or {})})
+        replica = Replica(address, Tied(command, log=self._directory / f"replica-{number}.log", environment=environment))
+        self.running.append(replica)
         return replica
 
     def terminate(self, replica: Replica, *, lag: float) -> None:

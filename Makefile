@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PORT   ?= 8443
+ROTATIONS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-versions lint format cluster soak bench docs lock clean
+.PHONY: help run test test-versions lint format cluster soak bench rotation-report docs lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One environment for everything; brought up to date when the lock file changes.
 $(VENV)/ready: requirements/dev.txt pyproject.toml
@@ -23,11 +24,11 @@ run: export PORT := $(PORT)
 run: $(VENV)/ready ## throwaway certificates, the server, a review of an example pod, the patch; PORT=8443
 	@$(BIN)/python -m scripts.run
 
-test: $(VENV)/ready ## the whole suite, a real kube-apiserver included (built from its Go module the first time)
+test: $(VENV)/ready ## the whole suite, a real kube-apiserver included; test-versions: on the oldest and newest one
 	@$(BIN)/python -m tests.cluster.binaries
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-versions: test-1.30 test-1.37 ## the tests that meet a kube-apiserver, on the oldest Kubernetes that will do and on the newest
+test-versions: test-1.30 test-1.37 # only the tests that meet a kube-apiserver, which is built from its Go module the first time
 
 test-1.%: $(VENV)/ready
 	@echo "Kubernetes 1.$*"
@@ -52,6 +53,9 @@ soak: $(VENV)/ready ## every property on a million random pods, on all cores; AR
 bench: $(VENV)/ready ## every figure in docs/performance.md anew, in twelve minutes; ARGS="--peer NAME=URL"
 	@command -v wrk >/dev/null || scripts/install-system-packages wrk
 	@$(BIN)/python -m bench $(ARGS) && $(BIN)/python -m scripts.docs
+
+rotation-report: $(VENV)/ready ## replace the CA a hundred times under load, and write docs/rotation.md anew; ROTATIONS=100
+	@$(BIN)/python -m tests.cluster.rotation --rotations $(ROTATIONS) --json docs/rotation.json && $(BIN)/python -m scripts.docs
 
 docs: $(VENV)/ready ## write anew what is generated in README.md and docs/
 	@$(BIN)/python -m scripts.docs

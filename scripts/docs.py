@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md and docs/ anew: rules, settings, figures, plots, the contract (`make docs`)."""
+"""Write the generated parts of README.md and docs/ anew: rules, settings, figures, plots, contract, rotations (`make docs`)."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from bench.goals import MET, goals
 from bench.plots import plots
 from bench.sections import SECTIONS
-from scripts import contract
+from scripts import contract, rotation
 from webhook.rules import OPT_IN, RULES
 from webhook.settings import PREFIX, Settings
 
@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 CONTRACT = ROOT / "docs" / "contract.md"
+ROTATION = ROOT / "docs" / "rotation.md"
+ROTATION = ROOT / "docs" / "rotation.md"
 RESULTS = ROOT / "bench" / "results.json"
+ROTATED = ROOT / "docs" / "rotation.json"
 PLOTTED = ROOT / "docs" / "plots"
 
 
@@ -104,6 +107,7 @@ PARTS: Final[Mapping[Path, Parts]] = {
     README: {"rules": rules_table, "settings": settings_table, "bench": bench_table},
     PERFORMANCE: {"goals": goals_table, "method": method} | {name: partial(section, name) for name in SECTIONS},
     CONTRACT: {"rows": contract.rows},
+    ROTATION: {"rotation": rotation.table},
 }
 
 

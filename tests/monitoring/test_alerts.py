@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.monitoring.conftest import ALERTS
+from tests.monitoring.keeping import RUNBOOKS, blocks
 from webhook.aside import MEMORY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +48,10 @@ def _latency(below: Mapping[str, int], of: str = REPLICA) -> dict[str, str]:
 
 def _replica(name: str, values: str, labels: str = "", of: str = REPLICA) -> dict[str, str]:
     return {f"{name}{{{of}{labels}}}": values}
+
+
+def _phases(**values: str) -> dict[str, str]:
+    return {f'dpdk_webhook_rotation_phase{{{REPLICA}, phase="{phase}"}}': value for phase, value in values.items()}
 
 
 CASES: Final = {
@@ -159,7 +164,7 @@ CASES: Final = {
         11,
         {"reason": "unknown_ca"},
         "0.1 connections a second end before TLS is agreed on (unknown_ca). If the API server is among them, pods annotated "
-        'dpdk: "true" can\'t be created.',
+        'dpdk: "true" can\'t be created; python -m certs check says whether it trusts what is served.',
         (
             OURS | _replica("dpdk_webhook_tls_handshake_failures_total", "7x60", ', reason="unknown_ca"'),
             OURS | _replica("dpdk_webhook_tls_handshake_failures_total", "0+6x60", ', reason="reset"'),
@@ -169,7 +174,8 @@ CASES: Final = {
         OURS | _replica("dpdk_webhook_certificate_expiry_timestamp_seconds", f"{6 * 86400}x120"),
         60,
         BY_REPLICA,
-        "The certificate that 10.0.0.1:8080 serves ends in 5d 23h 0m 0s, and nothing has renewed it.",
+        "The certificate that 10.0.0.1:8080 serves ends in 5d 23h 0m 0s, and whoever renews it has not done so: the "
+        "replicas, cert-manager, OpenShift or you.",
         (OURS | _replica("dpdk_webhook_certificate_expiry_timestamp_seconds", f"{8 * 86400}x120"),),
     ),
     "DpdkWebhookCertificateEnds": Case(
@@ -184,12 +190,58 @@ CASES: Final = {
         OURS | _replica("dpdk_webhook_certificate_reloads_total", "0x10 1x50", ', result="mismatch"'),
         11,
         BY_REPLICA | {"result": "mismatch"},
-        "The certificate files of 10.0.0.1:8080 changed to something that can't be served (mismatch). It still serves the "
-        "certificate of before.",
+        "10.0.0.1:8080 was given another certificate, or another client CA, that can't be served (mismatch). What it served "
+        "before is served on, until it ends.",
         (
             OURS
             | _replica("dpdk_webhook_certificate_reloads_total", "0x10 1x50", ', result="ok"')
             | _replica("dpdk_webhook_certificate_reloads_total", "3x60", ', result="mismatch"'),
+        ),
+    ),
+    "DpdkWebhookCaBundleWrong": Case(
+        OURS | _replica("dpdk_webhook_ca_bundle_matches", "1x10 0x50"),
+        12,
+        {},
+        "Of 1 replicas the caBundle does not trust the certificate. They are not ready, and where no other replica is, pods "
+        'annotated dpdk: "true" can\'t be created.',
+        (
+            OURS | _replica("dpdk_webhook_ca_bundle_matches", "1x60"),
+            OURS | _replica("dpdk_webhook_ca_bundle_matches", "1x10 0 1x49"),
+            OURS,  # where others renew it, and nobody may read it back
+        ),
+    ),
+    "DpdkWebhookRotationStuck": Case(
+        OURS | _phases(stable="1x5 0x115", trusting="0x5 1x15 0x100", spreading="0x20 1x100"),
+        66,
+        {},
+        "For an hour the certificates have been in another phase than stable, which takes three minutes. Calls go on "
+        "meanwhile; python -m certs check says what is waited for.",
+        (
+            OURS | _phases(stable="1x60", spreading="0x60"),
+            OURS | _phases(stable="1x5 0x3 1x52", settling="0x5 1x3 0x52"),
+            OURS,
+        ),
+    ),
+    "DpdkWebhookCertificateErrors": Case(
+        OURS | _replica("dpdk_webhook_certificate_errors_total", "0+60x60", ', reason="forbidden"'),
+        11,
+        BY_REPLICA | {"reason": "forbidden"},
+        "For ten minutes 10.0.0.1:8080 has failed at it (forbidden), and tries again. What is served is served on, until it "
+        "ends.",
+        (
+            # the API server is away for five minutes
+            OURS | _replica("dpdk_webhook_certificate_errors_total", "7x2 67 127 187 247 307x52", ', reason="unreachable"'),
+            OURS | _replica("dpdk_webhook_certificate_errors_total", "0+60x60", ', reason="conflict"'),
+        ),
+    ),
+    "DpdkWebhookClockSkew": Case(
+        OURS | _replica("dpdk_webhook_clock_skew_seconds", "0x5 -90x55"),
+        16,
+        BY_REPLICA,
+        "The clocks of 10.0.0.1:8080 and of the API server are 1m 30s apart. One of them is wrong.",
+        (
+            OURS | _replica("dpdk_webhook_clock_skew_seconds", "0.9x30 -50x30"),
+            OURS | _replica("dpdk_webhook_clock_skew_seconds", "90x5 0x55"),
         ),
     ),
     "DpdkWebhookLogLinesLost": Case(
@@ -229,18 +281,42 @@ def test_an_alert_fires_in_time_says_what_is_wrong_and_is_silent_otherwise(
     if case.after:
         tests.append(_test(case.fires, (case.after - 1, rule, [])))
     tests += [_test(series, *((minute, rule, []) for minute in range(0, 61, 5))) for series in case.silent]
-    file = tmp_path / "test.yaml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": tests}))
+    _judge(prometheus, tmp_path, tests)
+
+
+def test_a_certificate_of_30_days_is_renewed_without_an_alert_and_missed_three_days_later(
+    prometheus: Path, tmp_path: Path
+) -> None:
+    day, ends = 24, "dpdk_webhook_certificate_expiry_timestamp_seconds"  # by the hour, as a month by the minute is long
+    renewed = " ".join(f"{(30 + 20 * times) * 86400}x{20 * day - 1}" for times in range(3))
+    # a phase lasts for three minutes
+    rotated = " ".join(f"0 1x{20 * day - 2}" for _ in range(3))
+    life = TWO | _phases(stable=rotated) | _replica(ends, renewed) | _replica("dpdk_webhook_ca_bundle_matches", f"1x{60 * day}")
+    missed = TWO | _replica(ends, f"{30 * 86400}x{31 * day}")
+    builds = dict.fromkeys(TWO, f"1x{60 * day}")
+    fired = "sum by (alertname) (count_over_time(ALERTS{alertstate='firing'}[60d]))"
+    hours = {"DpdkWebhookCertificateExpiring": 8 * day - 1, "DpdkWebhookCertificateEnds": 2 * day}
+    samples = [{"labels": f'{{alertname="{alert}"}}', "value": value} for alert, value in hours.items()]
+    tests = [
+        _test(life | builds, unit="h") | {"promql_expr_test": [{"expr": fired, "eval_time": "59d", "exp_samples": []}]},
+        _test(missed | builds, unit="h") | {"promql_expr_test": [{"expr": fired, "eval_time": "31d", "exp_samples": samples}]},
+    ]
+    _judge(prometheus, tmp_path, tests, every="1h")
+
+
+def _judge(prometheus: Path, directory: Path, tests: list[dict[str, Any]], every: str = "1m") -> None:
+    file = directory / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": every, "tests": tests}))
     run = subprocess.run([prometheus / "promtool", "test", "rules", file], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def _test(series: Series, *expected: tuple[int, dict[str, Any], list[dict[str, Any]]]) -> dict[str, Any]:
+def _test(series: Series, *expected: tuple[int, dict[str, Any], list[dict[str, Any]]], unit: str = "m") -> dict[str, Any]:
     return {
-        "interval": "1m",
+        "interval": f"1{unit}",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "alert_rule_test": [
-            {"eval_time": f"{minute}m", "alertname": rule["alert"], "exp_alerts": alerts} for minute, rule, alerts in expected
+            {"eval_time": f"{when}{unit}", "alertname": rule["alert"], "exp_alerts": alerts} for when, rule, alerts in expected
         ],
     }
 
@@ -254,7 +330,7 @@ def test_every_alert_has_a_severity_a_summary_a_description_and_a_runbook() -> N
 def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
     named = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in RULES}
     assert named == {alert: f"docs/runbooks/{alert}.md" for alert in named}
-    assert {path.stem for path in (ROOT / "docs" / "runbooks").iterdir()} == set(named)
+    assert {path.stem for path in RUNBOOKS.iterdir()} == set(named)
     for alert, runbook in named.items():
         text = (ROOT / runbook).read_text()
         assert text.startswith(f"# {alert}\n")
@@ -269,3 +345,20 @@ def test_memory_is_high_at_four_fifths_of_what_two_workers_leave_of_the_limit_in
     [rule] = [rule for rule in RULES if rule["alert"] == "DpdkWebhookMemoryHigh"]
     expected = f"process_resident_memory_bytes > 0.8 * {limit - 2 * MEMORY} * 1024 * 1024"
     assert expected in " ".join(rule["expr"].split())
+
+
+def test_the_runbook_asks_for_exactly_the_rights_of_deploy_base() -> None:
+    base = yaml.safe_load_all((ROOT / "deploy" / "base" / "rbac.yaml").read_text())
+    given = {
+        (verb, f"{resource}{'.' + group if group == 'coordination.k8s.io' else ''}{'/' + name if name else ''}")
+        for document in base
+        for rule in document.get("rules", [])
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
+    }
+    [commands] = [block for block in blocks("DpdkWebhookCertificateErrors") if "can-i" in block]
+    run = subprocess.run(["sh", "-c", f'kubectl() {{ echo "$3" "$4"; }}\n{commands}'], capture_output=True, text=True)
+    asked = [tuple(line.split()) for line in run.stdout.splitlines()]
+    assert sorted(asked) == sorted(given)

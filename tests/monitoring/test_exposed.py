@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.monitoring.conftest import ALERTS, Seen
 from tests.monitoring.watched import INTERVAL
+from tests.serving import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD: Final[dict[str, Any]] = json.loads((ROOT / "deploy" / "monitoring" / "dashboard.json").read_text())
@@ -22,8 +23,16 @@ PANELS: Final = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row
 EXPRESSIONS: Final = {
     f"{panel['title']} {target['refId']} ({panel['id']})": target["expr"] for panel in PANELS for target in panel["targets"]
 }
-# what the traffic of these tests deserves; all other alerts are about what a healthy server doesn't have
-NOTICED: Final = {"DpdkWebhookNotRedundant", "DpdkWebhookBadReviews", "DpdkWebhookHandshakeFailures"}
+ALONE: Final = {"DpdkWebhookNotRedundant"}
+# what the traffic of these tests deserves, and what befalls the certificates
+NOTICED: Final = ALONE | {
+    "DpdkWebhookBadReviews",
+    "DpdkWebhookHandshakeFailures",
+    "DpdkWebhookCaBundleWrong",
+    "DpdkWebhookRotationStuck",
+    "DpdkWebhookCertificateErrors",
+    "DpdkWebhookClockSkew",
+}
 
 
 def _filled(expression: str) -> str:
@@ -84,7 +93,21 @@ def test_prometheus_evaluates_every_alert_and_only_what_is_wrong_is_pending(seen
     rules = seen.watched.rules()
     assert [rule["name"] for rule in rules] == [rule["alert"] for rule in RULES]
     assert [rule["lastError"] for rule in rules if rule["health"] != "ok"] == []
-    assert {rule["name"] for rule in rules if rule["state"] != "inactive"} == NOTICED
+    assert seen.quiet == ALONE
+    assert seen.watched.noticed() == NOTICED
+
+
+def test_the_commands_of_the_runbook_find_out_which_rights_are_gone(seen: Seen) -> None:
+    before, after = seen.rights
+    assert set(before) == {"yes"}
+    assert len(after) == len(before)
+    assert after.count("no") == 2  # to patch, of each configuration
+
+
+def test_what_the_replica_fails_at_is_counted_for_as_long_as_it_fails(seen: Seen) -> None:
+    forbidden = 'dpdk_webhook_certificate_errors_total{reason="forbidden"}'
+    counted = seen.server.counted(forbidden)
+    eventually(lambda: seen.server.counted(forbidden) > counted, 5, "one more is counted")
 
 
 # --- the metrics
@@ -111,7 +134,7 @@ def test_no_value_of_a_label_is_missing_from_the_documentation(seen: Seen) -> No
     for family in text_string_to_metric_families(seen.server.health("/metrics")[1]):
         for sample in family.samples:
             for label, value in sample.labels.items():
-                if label in ("outcome", "reason", "result"):
+                if label in ("outcome", "reason", "result", "phase"):
                     assert f"`{value}`" in OBSERVABILITY, (sample.name, value)
 
 
@@ -127,9 +150,9 @@ def test_there_are_fewer_than_500_series_and_no_more_by_what_clients_do(seen: Se
     samples = [
         sample for family in text_string_to_metric_families(seen.server.health("/metrics")[1]) for sample in family.samples
     ]
+    known = {"webhook", "code", "le", "outcome", "rule", "reason", "result", "phase", "version", "python"}
     assert 200 < len(samples) < 500
-    labels = {label for sample in samples for label in sample.labels}
-    assert labels == {"webhook", "code", "le", "outcome", "rule", "reason", "result", "version", "python"}
+    assert {label for sample in samples for label in sample.labels} == known
 
 
 def test_what_happened_is_what_is_counted(seen: Seen) -> None:

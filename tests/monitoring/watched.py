@@ -12,7 +12,7 @@ from tests.cluster.cluster import answers_ok
 from tests.cluster.tied import Tied
 
 EVERY = 0.5  # seconds between two scrapes
-INTERVAL = "10s"  # what Grafana puts for $__rate_interval, for so short a life
+INTERVAL = "1m"  # what Grafana puts for $__rate_interval
 
 
 class Watched:
@@ -88,6 +88,10 @@ class Watched:
     def rules(self) -> list[dict[str, Any]]:
         """The alerts, as they were evaluated last."""
         return [rule for group in self._get("/api/v1/rules")["groups"] for rule in group["rules"]]
+
+    def noticed(self) -> frozenset[str]:
+        """The alerts that fire, or would if it stayed so."""
+        return frozenset(rule["name"] for rule in self.rules() if rule["state"] != "inactive")
 
     def scrapes(self) -> int:
         """How often it has scraped until now."""

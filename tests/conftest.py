@@ -1,7 +1,12 @@
-"""How long hypothesis searches, and that it never fails for a slow machine's sake; a server for each module that wants one."""
+"""How long hypothesis searches, and that it never fails for a slow machine's sake; a server for each module that wants one.
+
+With `-n 2 --dist loadgroup`, as `make test` has it, whatever meets a server runs in one process, one test after the other as
+without, and all other tests beside it, giving way.
+"""
 
 import os
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +19,31 @@ from tests.serving import Server, serving
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("home", settings.get_profile("ci"), derandomize=False)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
+
+SERVERS = pytest.mark.xdist_group("servers")
+MEET = ("tests.serving", "tests.cluster", "tests.monitoring", "scripts.throwaway", "bench.")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and _meets_a_server(item.module):
+            item.add_marker(SERVERS)
+
+
+def _meets_a_server(module: ModuleType) -> bool:
+    """By where it stands, or by what it has imported."""
+    origins = [getattr(each, "__module__", None) or getattr(each, "__name__", None) for each in vars(module).values()]
+    return any(str(origin).startswith(MEET) for origin in (module.__name__, *origins))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ and not _placed:
+        _placed.append(item.nodeid)
+        if item.get_closest_marker("xdist_group") is None:
+            os.nice(19)  # what is measured beside it has the processors first
+
+
+_placed: list[str] = []  # the first test of this process, which says whether servers are met here
 
 
 @pytest.fixture(scope="module")

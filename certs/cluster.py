@@ -138,16 +138,18 @@ class Cluster:
         return self._ask("PATCH", f"{self._path(kind)}/{self._name(kind)}", patch, "application/merge-patch+json")
 
     def trust(self, kind: Kind, found: Object, bundles: Mapping[str, bytes]) -> Object:
-        """Set the caBundle of each of our entries in a configuration: by its name, PEM. `found` is what was read."""
-        content = self._head(kind)
-        content["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
-        # all of ours each time: server-side apply would take back what it was told once and is not told again
-        content["webhooks"] = [
-            {"name": entry, "clientConfig": {"caBundle": base64.b64encode(bundles.get(entry, pem)).decode()}}
-            for entry, pem in self.bundles(found).items()
+        """Set the caBundle of these entries of a configuration: by their names, PEM. `found` is what was read.
+
+        A conflict when it isn't any more what was read. By a strategic merge patch, which finds entries by name as server-side
+        apply does. But whoever has *applied* a field of an entry owns the entry as well: an installer that applies manifests
+        without it could not take it away, and would be refused for what remains of it.
+        """
+        webhooks = [
+            {"name": entry, "clientConfig": {"caBundle": base64.b64encode(pem).decode()}} for entry, pem in bundles.items()
         ]
-        path = f"{self._path(kind)}/{self._name(kind)}?fieldManager={MANAGER}&force=true"
-        return self._ask("PATCH", path, content, "application/apply-patch+yaml")
+        patch = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "webhooks": webhooks}
+        path = f"{self._path(kind)}/{self._name(kind)}?fieldManager={MANAGER}"
+        return self._ask("PATCH", path, patch, "application/strategic-merge-patch+json")
 
     def bundles(self, configuration: Object | None) -> dict[str, bytes]:
         """The caBundle, PEM, of every entry that calls our Service, by the entry's name."""
@@ -218,8 +220,9 @@ class Cluster:
         headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": MANAGER}
         where, url = f"{method} {path.partition('?')[0]}", client.configuration.host + path
         try:
-            # reads a token anew that was renewed
+            # reads a token anew that was renewed; one with a newline behind it would be refused, and shown by the error
             client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+            headers = {name: value.strip() for name, value in headers.items()}
             answer: urllib3.BaseHTTPResponse = client.call_api(method, url, headers, body, _request_timeout=timeout).response
             if date := answer.headers.get("Date"):
                 self.clock.heard(date)
@@ -247,14 +250,22 @@ class Watched:
 
     def _follow(self) -> None:
         while True:
+            began = time.monotonic()
             try:
                 for found in self._cluster.watch(self._kind):
                     self.found, self.known, self.error = found, True, None
                     self._changed()
             except ClusterError as error:
-                self.error = error
-                self._changed()
-                time.sleep(PAUSE)
+                self._fail(error)
+            except Exception as error:  # noqa: BLE001 - our own bug: without this thread nothing new would be seen
+                self._fail(ClusterError("other", f"the watch of {self._kind}: {type(error).__name__}: {_line(error)}"))
+            # something on the way may end each watch at once
+            time.sleep(max(0.0, began + PAUSE - time.monotonic()))
+
+    def _fail(self, error: ClusterError) -> None:
+        self.error = error
+        self._changed()
+        time.sleep(PAUSE)
 
 
 def connect(names: Names, clock: Clock, *, kubeconfig: str = "") -> Cluster:

@@ -3,6 +3,8 @@
 import base64
 import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,7 @@ SETTLED: Final = PREFIX + "settled"  # annotation of the Secret: a time
 SERVING: Final = "serving." + PREFIX  # annotations of the Lease, one a replica: a leaf's fingerprint, and when it ends
 
 TICK: Final = 1.0  # seconds in which it looks even when nothing has changed
+FIGHT: Final = 10  # so many times in as many seconds something was put right; from then on once a TICK
 STALE: Final = timedelta(seconds=5)  # for which a conclusion holds while nothing changes but the time
 KINDS: Final[tuple[Kind, ...]] = ("Secret", "Lease", *CONFIGURATIONS)
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
@@ -80,6 +83,7 @@ class Keeper:
         self._conclusion: _Conclusion | None = None
         self._acknowledged = False
         self._complaint = ""
+        self._mended: deque[float] = deque(maxlen=FIGHT)
 
     def start(self) -> None:
         for watched in self._watched.values():
@@ -110,8 +114,15 @@ class Keeper:
                 worked = False
             if not worked:
                 self._changed.wait(TICK)
+            elif self._is_fought():
+                self._complain("other", "somebody else writes again and again what is put right here; who, managedFields say")
+                self._ending.wait(TICK)
         if self._acknowledged:
             self._leave()
+
+    def _is_fought(self) -> bool:
+        """Whether more was put right lately than accidents explain. Two who undo each other's work never end by themselves."""
+        return len(self._mended) == FIGHT and time.monotonic() - self._mended[0] < FIGHT
 
     def _turn(self) -> bool:
         """One look at everything; True when something was done, so that there may be more to do."""
@@ -123,9 +134,11 @@ class Keeper:
             return False
         objects = {kind: watched.found for kind, watched in self._watched.items()}
         self._swap(objects)
-        self._acknowledge(objects["Lease"])
-        concluded = self._conclude(objects)
-        self._report(self._problem(concluded), concluded)
+        try:
+            self._acknowledge(objects["Lease"])
+        finally:
+            concluded = self._conclude(objects)
+            self._report(self._problem(concluded), concluded)
         if self._leads(objects["Lease"]) and _is_work(concluded.step) and self._work():
             return True
         if error:
@@ -238,6 +251,8 @@ class Keeper:
             case _:
                 return False
         _log.info("certificates: %s: %s", step.phase, step.why)
+        if step.phase in ("restoring", "trusting"):
+            self._mended.append(time.monotonic())
         self._did(step)
         return True
 

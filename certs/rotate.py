@@ -39,6 +39,8 @@ Demand: TypeAlias = Literal["", "ca", "leaf"]
 
 KEYS = CA_CRT, CA_KEY, TLS_CRT, TLS_KEY, OLD_CA_CRT = "ca.crt", "ca.key", "tls.crt", "tls.key", "old-ca.crt"
 
+_UNSIGNED: Final = "it holds no CA that has signed it"
+_STRANGE: Final = ("signature does not match", "all candidates exhausted with no interior errors")
 _BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 _END: Final = b"-----END CERTIFICATE-----"
 _PROBE: Final = "probe.invalid"
@@ -174,7 +176,11 @@ def distrust(chain: bytes, bundle: bytes, *, name: str, now: datetime) -> str:
     try:
         verifier.verify(served[0], served[1:])
     except VerificationError as error:
-        return str(error).removeprefix("validation failed: ").partition(" (encountered")[0]
+        # a root that has not signed it is not worth a word of the library's on each; what else is wrong is
+        text = (
+            str(error).removeprefix("validation failed: ").removeprefix("candidates exhausted: ").partition(" (encountered")[0]
+        )
+        return _UNSIGNED if text in _STRANGE else text
     return ""
 
 

@@ -251,6 +251,34 @@ def test_whoever_follows_goes_on_after_an_error(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(module, "PAUSE", 3600.0)  # the thread can't be ended
 
 
+def test_a_watch_that_something_ends_at_once_is_not_begun_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.3)
+    with broken(tmp_path, watching()) as (objects, heads):
+        watched = Watched(objects, "Secret", lambda: None)
+        watched.start()
+        eventually(lambda: watched.known, 10, "it is read")
+        time.sleep(1)
+        assert 4 <= len(heads) <= 12, "a watch and a read, every 0.3 s"
+        monkeypatch.setattr(module, "PAUSE", 3600.0)
+
+
+def test_not_even_a_bug_of_ours_ends_the_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.01)
+    called = threading.Event()
+
+    def changed() -> None:
+        if not called.is_set():
+            called.set()
+            raise KeyError("x")
+
+    with broken(tmp_path, watching(event("MODIFIED", 8))) as (objects, _):
+        watched = Watched(objects, "Secret", changed)
+        watched.start()
+        eventually(called.is_set, 10, "it went wrong")
+        eventually(lambda: watched.found and watched.found["metadata"]["resourceVersion"] == "8", 10, "it goes on")
+        monkeypatch.setattr(module, "PAUSE", 3600.0)
+
+
 # --- who asks
 
 
@@ -266,7 +294,7 @@ def test_a_token_that_is_renewed_in_its_file_is_used(tmp_path: Path, monkeypatch
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
         objects = connect(NAMES, Clock())
         objects.read("Secret")
-        token.write_text("second")
+        token.write_text("second\n")  # as an editor leaves it; a header can't hold that, and its error would quote the token
         objects.read("Secret")
         later = datetime.now() + timedelta(minutes=2)
         clock = SimpleNamespace(datetime=SimpleNamespace(now=lambda: later), timedelta=timedelta)

@@ -216,6 +216,8 @@ def broken(figures: Figures) -> list[str]:
         for figure, promised in PROMISED.items():
             if figure in part and (part[figure] is None or part[figure] > promised):
                 problems.append(f"{name}: {figure} is {part[figure]}, promised are {promised:g}")
+        if "handshakes" in part and not part["told"]:
+            problems.append(f"{name}: no metric said that the Secret can't be used")
         for figure in NEVER:
             if part.get(figure) and not (figure == "failed" and part["costs"]):
                 problems.append(f"{name}: {figure} is {part[figure]}")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +15,11 @@ from certs.__main__ import main
 from certs.check import Line, demand
 from certs.cluster import Clock, ClusterError, Kind, Object
 from certs.cluster import Cluster as Objects
-from certs.keeper import DEMAND, SETTLED
+from certs.keeper import DEMAND, FIGHT, SETTLED
 from certs.rotate import MARGIN
 from tests.cluster.cluster import Cluster
-from tests.cluster.placed import Place, kept, material, placed
+from tests.cluster.placed import ENTRIES, Place, kept, material, placed
+from tests.serving import eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -212,3 +214,18 @@ def test_a_rotation_that_may_not_be_asked_for_ends_with_2(
         monkeypatch.setenv(key, value)
     assert main(["rotate", "--kubeconfig", str(place.account("default"))]) == 2
     assert 'cannot get resource "secrets"' in capsys.readouterr().err
+
+
+def test_whoever_writes_against_it_again_and_again_is_not_answered_as_fast_as_he_writes(place: Place) -> None:
+    place.trust(b"")
+    patch = {"webhooks": [{"name": ENTRIES["MutatingWebhookConfiguration"][0], "clientConfig": {"caBundle": ""}}]}
+    path = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{place.names.configuration}"
+    with kept(place, Clock(), place.shipped_account()) as reports:
+        generations = []
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            answer = place.cluster.api("PATCH", path, patch, content_type="application/strategic-merge-patch+json")
+            generations.append(answer.body["metadata"]["generation"])
+        # an attempt that changes nothing makes no generation: each of his that does is followed by one of ours
+        assert 2 * FIGHT - 2 <= generations[-1] - generations[0] <= 2 * (FIGHT + 8)
+        eventually(lambda: reports[-1].matches and reports[-1].phase == "stable", 5, "it is put right in the end")

@@ -80,9 +80,12 @@ def bundle(pem: bytes) -> str:
     return base64.b64encode(pem).decode()
 
 
-def applied(place: Place) -> Object:
+OWN = ENTRIES["MutatingWebhookConfiguration"]
+
+
+def applied(place: Place, *how: str, without: str = "") -> Object:
     """Apply a configuration as people do: two entries call us, without a caBundle, one another Service, and one a URL."""
-    ours, also = ENTRIES["MutatingWebhookConfiguration"]
+    ours, also = OWN
     of_others = {
         "service.other.test": {"service": {"namespace": "default", "name": "dpdk-webhook"}, "caBundle": bundle(THEIRS)},
         "url.other.test": {"url": "https://dpdk-webhook.example.com/", "caBundle": bundle(THEIRS)},
@@ -93,9 +96,9 @@ def applied(place: Place) -> Object:
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
         "metadata": {"name": place.names.configuration},
-        "webhooks": webhooks,
+        "webhooks": [each for each in webhooks if each["name"] != without],
     }
-    place.cluster.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(configuration))
+    place.cluster.kubectl("apply", *(how or ["--server-side"]), "-f", "-", input=json.dumps(configuration))
     found = place.objects.read("MutatingWebhookConfiguration")
     assert found is not None
     return found
@@ -119,10 +122,15 @@ def test_only_the_ca_bundle_of_entries_that_call_us_is_ours(place: Place) -> Non
     changed = place.objects.trust("MutatingWebhookConfiguration", found, {"first.mutate.test": OURS})
     assert bundles(changed) == EXPECTED
     [fields] = [each for each in changed["metadata"]["managedFields"] if each["manager"] == "dpdk-webhook"]
-    assert fields["operation"] == "Apply"
-    own: Object = {".": {}, "f:clientConfig": {"f:caBundle": {}}, "f:name": {}}
-    names = [json.dumps({"name": name}, separators=(",", ":")) for name in ENTRIES["MutatingWebhookConfiguration"]]
-    assert fields["fieldsV1"] == {"f:webhooks": {f"k:{name}": own for name in names}}
+    assert fields["operation"] == "Update"
+    assert fields["fieldsV1"] == {"f:webhooks": {'k:{"name":"first.mutate.test"}': {"f:clientConfig": {"f:caBundle": {}}}}}
+
+
+@pytest.mark.parametrize("how", [["--server-side"], ["--server-side=false"]], ids=["server-side", "client-side"])
+def test_an_entry_that_a_new_version_does_not_have_goes_away_with_our_ca_bundle(how: list[str], place: Place) -> None:
+    place.objects.trust("MutatingWebhookConfiguration", applied(place, *how), dict.fromkeys(OWN, OURS))
+    found = applied(place, *how, without="first.mutate.test")
+    assert bundles(found) == {"second.mutate.test": OURS, "service.other.test": THEIRS, "url.other.test": THEIRS}
 
 
 def test_what_is_not_told_again_stays(place: Place) -> None:

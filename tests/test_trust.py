@@ -95,7 +95,7 @@ def test_where_nobody_has_a_token_nothing_is_started(files: Files, caplog: pytes
     with caplog.at_level(logging.INFO):
         asyncio.run(run())
     assert [record.getMessage() for record in caplog.records] == [
-        "the caBundle is not read back, as there is no service account's token: certificates is files"
+        "the caBundle is not read back: there is no service account's token"
     ]
 
 
@@ -170,7 +170,8 @@ def test_in_mode_self_it_is_not_ready_until_the_api_server_has_answered(tmp_path
         ),
         (
             {"certificates": "self"},
-            "namespace is not set, and this is no pod that has one; write DPDK_WEBHOOK_NAMESPACE",
+            "certificates is self: namespace is not set, and this is no pod that has one; write DPDK_WEBHOOK_NAMESPACE; "
+            "outside of a cluster write certificates=files, tls_cert and tls_key",
         ),
     ],
     ids=["no pod", "no kubeconfig", "no namespace"],
@@ -182,6 +183,24 @@ def test_who_cannot_find_the_api_server_says_what_to_write(files: Files, given: 
         assert str(raised.value) == line
 
     asyncio.run(run())
+
+
+def test_a_token_that_is_of_no_use_keeps_nobody_from_serving_the_files_of_others(
+    files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "account").mkdir()
+    (tmp_path / "account" / "token").write_text("x")
+
+    async def run() -> None:
+        told = Told(of_files(files))
+        told.trust.start()
+        assert told.readiness.told() == (200, b"ok\n")
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(run())
+    assert caplog.records[0].getMessage() == (
+        "the caBundle is not read back: namespace is not set, and this is no pod that has one; write DPDK_WEBHOOK_NAMESPACE"
+    )
 
 
 def test_in_a_pod_the_namespace_is_its_own_unless_a_setting_says_otherwise(tmp_path: Path) -> None:

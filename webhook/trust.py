@@ -60,7 +60,8 @@ class Trust:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._certificates, self._readiness, self._metrics = certificates, readiness, metrics
-        self._saw, self._mode = saw, settings.certificates
+        self._saw = saw
+        self._unread = "there is no service account's token"  # why nothing is watched, when nothing is
         self._watching = self._made(settings, clock, did)
         if settings.certificates == "self":
             readiness.problem = "there is no certificate to serve yet"
@@ -69,7 +70,7 @@ class Trust:
         if self._watching is not None:
             self._watching.start()
         else:
-            _log.info("the caBundle is not read back, as there is no service account's token: certificates is %s", self._mode)
+            _log.info("the caBundle is not read back: %s", self._unread)
 
     def drain(self) -> None:
         """This replica is about to end."""
@@ -81,7 +82,8 @@ class Trust:
             await asyncio.to_thread(self._watching.stop, GOODBYE)
 
     def _made(self, settings: Settings, clock: "Clock | None", did: "Callable[[Step], object]") -> Watching | None:
-        if settings.certificates != "self" and not settings.kubeconfig and not (ACCOUNT / "token").exists():
+        is_asked = settings.certificates == "self" or bool(settings.kubeconfig)
+        if not is_asked and not (ACCOUNT / "token").exists():
             return None
         from certs.cluster import Clock, ClusterError, connect
         from certs.keeper import Keeper
@@ -89,12 +91,12 @@ class Trust:
 
         try:
             cluster = connect(names(settings), clock or Clock(), kubeconfig=settings.kubeconfig)
-        except ClusterError as error:
-            hint = (
-                "; outside of a cluster write certificates=files, tls_cert and tls_key"
-                if settings.certificates == "self"
-                else ""
-            )
+        except (ClusterError, NoClusterError) as error:
+            if not is_asked:  # a token that happens to be there is no reason not to serve
+                self._unread = str(error)
+                return None
+            own = settings.certificates == "self"
+            hint = "; outside of a cluster write certificates=files, tls_cert and tls_key" if own else ""
             raise NoClusterError(f"certificates is {settings.certificates}: {error}{hint}") from error
         tell = self._in_loop(self._tell)
         failed = self._in_loop(self._metrics.certificate_error)

@@ -22,6 +22,7 @@ SERVING: Final = "serving." + PREFIX  # annotations of the Lease, one a replica:
 
 TICK: Final = 1.0  # seconds in which it looks even when nothing has changed
 FIGHT: Final = 10  # so many times in as many seconds something was put right; from then on once a TICK
+QUIET: Final = 15.0  # seconds after a complaint in which there is no other one: an API server that comes back says many things
 STALE: Final = timedelta(seconds=5)  # for which a conclusion holds while nothing changes but the time
 KINDS: Final[tuple[Kind, ...]] = ("Secret", "Lease", *CONFIGURATIONS)
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
@@ -82,7 +83,7 @@ class Keeper:
         self._refused: Mapping[str, bytes] = {}
         self._conclusion: _Conclusion | None = None
         self._acknowledged = False
-        self._complaint = ""
+        self._complaint, self._complained = "", -QUIET
         self._mended: deque[float] = deque(maxlen=FIGHT)
 
     def start(self) -> None:
@@ -282,10 +283,12 @@ class Keeper:
 
     def _complain(self, reason: Reason, text: str, bug: Exception | None = None) -> None:
         self._failed(reason)
-        if text != self._complaint:
-            self._complaint = text
-            if reason != "conflict":  # somebody else was faster: seen at the next look
-                _log.error("certificates: %s", text, exc_info=bug)
+        now = time.monotonic()
+        if reason == "conflict":  # somebody else was faster: seen at the next look
+            return
+        if text != self._complaint and now - self._complained >= QUIET:
+            self._complaint, self._complained = text, now
+            _log.error("certificates: %s", text, exc_info=bug)
 
 
 def seen(cluster: Cluster, objects: Objects, memory: Material | None = None) -> Seen:

@@ -53,7 +53,18 @@ class ApiServer:
     url: str
     kubeconfig: Path
     administrator: ssl.SSLContext  # trusts the API server, and is trusted by it
+    process: Tied  # which may be killed, and launched again
+    _command: Sequence[str | Path]
+    _log: Path
     _http: httpx.Client
+
+    def launch(self) -> None:
+        """Start its process, on the same port each time, and don't wait."""
+        self.process = Tied(self._command, log=self._log)
+
+    def wait_ready(self) -> None:
+        """Return when it says that it is."""
+        self.process.wait_ready(lambda: answers_ok(self._http, "/readyz"), seconds=60)
 
     def api(self, method: str, path: str, body: object = None, *, content_type: str = "application/json") -> Answer:
         """Send one request as cluster administrator; nothing is raised for a refusal."""
@@ -240,8 +251,8 @@ class Cluster(ApiServer):
         server.kubeconfig = self.directory / f"{name}.kubeconfig"
         server.kubeconfig.touch(mode=0o600)
         server.kubeconfig.write_text(json.dumps(_kubeconfig(server.url, keys.authority, keys.admin)))
-        apiserver = self._start(
-            stack,
+        server._log = self.directory / f"{name}.log"
+        server._command = (
             self.programs / "kube-apiserver",
             f"--etcd-servers={etcd}",
             "--bind-address=127.0.0.1",
@@ -259,13 +270,14 @@ class Cluster(ApiServer):
             "--allow-privileged=true",
             *flags,
             *self._flags,
-            log=name,
         )
+        server.launch()
+        stack.callback(lambda: server.process.kill())  # the one of then: it may have been launched again
         server.administrator = ssl.create_default_context(cafile=keys.authority)
         server.administrator.load_cert_chain(keys.admin.certificate, keys.admin.key)
         http = httpx.Client(base_url=server.url, verify=server.administrator, trust_env=False, timeout=60)
         server._http = stack.enter_context(http)
-        apiserver.wait_ready(lambda: answers_ok(http, "/readyz"), seconds=60)
+        server.wait_ready()
 
     def _start_second(self, stack: ExitStack, etcd: str, keys: "_Keys", lag: float) -> None:
         """Start the second server on time, as it asks etcd much before it is ready, and only then let it lag."""

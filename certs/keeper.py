@@ -21,7 +21,8 @@ SETTLED: Final = PREFIX + "settled"  # annotation of the Secret: a time
 SERVING: Final = "serving." + PREFIX  # annotations of the Lease, one a replica: a leaf's fingerprint, and when it ends
 
 TICK: Final = 1.0  # seconds in which it looks even when nothing has changed
-FIGHT: Final = 10  # so many times in as many seconds something was put right; from then on once a TICK
+FIGHT: Final = 30  # so many times something was put right in WITHIN seconds; from then on there is a BRAKE between two times
+WITHIN, BRAKE = 10.0, 0.3  # seconds; who replaces both configurations every second is answered at once
 QUIET: Final = 15.0  # seconds after a complaint in which there is no other one: an API server that comes back says many things
 STALE: Final = timedelta(seconds=5)  # for which a conclusion holds while nothing changes but the time
 KINDS: Final[tuple[Kind, ...]] = ("Secret", "Lease", *CONFIGURATIONS)
@@ -117,13 +118,13 @@ class Keeper:
                 self._changed.wait(TICK)
             elif self._is_fought():
                 self._complain("other", "somebody else writes again and again what is put right here; who, managedFields say")
-                self._ending.wait(TICK)
+                self._ending.wait(BRAKE)
         if self._acknowledged:
             self._leave()
 
     def _is_fought(self) -> bool:
         """Whether more was put right lately than accidents explain. Two who undo each other's work never end by themselves."""
-        return len(self._mended) == FIGHT and time.monotonic() - self._mended[0] < FIGHT
+        return len(self._mended) == FIGHT and time.monotonic() - self._mended[0] < WITHIN
 
     def _turn(self) -> bool:
         """One look at everything; True when something was done, so that there may be more to do."""

@@ -21,7 +21,7 @@ from tests.cluster.play import Figures, play, say
 from tests.cluster.replicas import ROUTING, Replica, Replicas
 
 AROUND = 2.0  # seconds of load before, between and after
-IN_FLIGHT = ("EOF", "connection reset by peer", "broken pipe", "closed idle connection")
+IN_FLIGHT = ("EOF", "connection reset by peer", "broken pipe", "closed idle connection", "use of closed network connection")
 REFUSED = ("connection refused",)
 
 

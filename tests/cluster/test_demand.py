@@ -15,7 +15,7 @@ from certs.__main__ import main
 from certs.check import Line, demand
 from certs.cluster import Clock, ClusterError, Kind, Object
 from certs.cluster import Cluster as Objects
-from certs.keeper import DEMAND, FIGHT, SETTLED
+from certs.keeper import BRAKE, DEMAND, FIGHT, SETTLED
 from certs.rotate import MARGIN
 from tests.cluster.cluster import Cluster
 from tests.cluster.placed import ENTRIES, Place, kept, material, placed
@@ -227,5 +227,5 @@ def test_whoever_writes_against_it_again_and_again_is_not_answered_as_fast_as_he
             answer = place.cluster.api("PATCH", path, patch, content_type="application/strategic-merge-patch+json")
             generations.append(answer.body["metadata"]["generation"])
         # an attempt that changes nothing makes no generation: each of his that does is followed by one of ours
-        assert 2 * FIGHT - 2 <= generations[-1] - generations[0] <= 2 * (FIGHT + 8)
+        assert 2 * FIGHT - 2 <= generations[-1] - generations[0] <= 2 * (FIGHT + 8 / BRAKE)
         eventually(lambda: reports[-1].matches and reports[-1].phase == "stable", 5, "it is put right in the end")

@@ -216,7 +216,7 @@ def broken(figures: Figures) -> list[str]:
         for figure, promised in PROMISED.items():
             if figure in part and (part[figure] is None or part[figure] > promised):
                 problems.append(f"{name}: {figure} is {part[figure]}, promised are {promised:g}")
-        if "handshakes" in part and not part["told"]:
+        if "handshakes" in part and not part.get("told", True):
             problems.append(f"{name}: no metric said that the Secret can't be used")
         for figure in NEVER:
             if part.get(figure) and not (figure == "failed" and part["costs"]):

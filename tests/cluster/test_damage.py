@@ -57,6 +57,7 @@ SEEN: Figures = {
     "parts": {
         "bundle": {"costs": True, "told_seconds": 0.1, "healed_seconds": 9.9, "failed": 3, "last_failure_seconds": 0.5},
         "clock": {"costs": False, "told_seconds": 4.9, "written": 0, "steps_done": 0, "harmed": 0, "failed": 0},
+        "foreign": {"costs": False, "handshakes": 900, "refused_handshakes": 0, "told": ["invalid"], "failed": 0},
         "swap": {"costs": False, "served_seconds": 0.9, "lost_connections": 0, "refused_handshakes": 0, "failed": 0},
     },
 }
@@ -80,6 +81,7 @@ SEEN: Figures = {
         ("swap.served_seconds", 1.1, ["swap: served_seconds is 1.1, promised are 1"]),
         ("swap.lost_connections", 1, ["swap: lost_connections is 1"]),
         ("swap.refused_handshakes", 1, ["swap: refused_handshakes is 1"]),
+        ("foreign.told", [], ["foreign: no metric said that the Secret can't be used"]),
         ("swap.mended_too_early", 1, ["swap: mended_too_early is 1"]),
     ],
 )

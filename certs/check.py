@@ -12,7 +12,8 @@ from certs import rotate
 from certs.cluster import CONFIGURATIONS, Cluster, ClusterError, Kind, Object
 from certs.issue import CLOCK_SKEW
 from certs.keeper import DEMAND, KINDS, seen
-from certs.rotate import Demand, Material, Seen, Step, Unusable, Wait, certificates, pem_of
+from certs.pem import certificates, client, fingerprint
+from certs.rotate import Demand, Material, Seen, Step, Unusable, Wait
 
 DAY: Final = timedelta(days=1)
 CONNECT: Final = 5.0  # seconds
@@ -88,7 +89,7 @@ def demand(cluster: Cluster, what: Demand, *, seconds: float, nobody: float = NO
         found = seen(cluster, {kind: cluster.read(kind) for kind in KINDS})
         now = cluster.clock.now()
         step = rotate.next_step(found, name=cluster.names.dns, now=now)
-        late = _late(found, now)
+        late = rotate.late(found, now)
         is_over = type(step) is Step and _fingerprints(found)[what] != before
         if is_over and late:
             step = Wait("spreading", f"waiting for {', '.join(late)} to serve the new leaf")
@@ -121,12 +122,7 @@ def _demand(cluster: Cluster, what: Demand, tries: int = TRIES) -> str:
 
 def _fingerprints(found: Seen) -> Mapping[str, str]:
     data = found.data or {}
-    return {"ca": rotate.fingerprint(data.get(rotate.CA_CRT, b"")), "leaf": rotate.fingerprint(data.get(rotate.TLS_CRT, b""))}
-
-
-def _late(found: Seen, now: datetime) -> Sequence[str]:
-    served = _fingerprints(found)["leaf"]
-    return sorted(replica for replica, ack in found.acks.items() if ack.leaf != served and ack.until > now)
+    return {"ca": fingerprint(data.get(rotate.CA_CRT, b"")), "leaf": fingerprint(data.get(rotate.TLS_CRT, b""))}
 
 
 def _missing(kind: Kind, name: str) -> Line:
@@ -175,10 +171,10 @@ def _progress(found: Seen, name: str, now: datetime) -> Sequence[Line]:
     step = rotate.next_step(found, name=name, now=now)
     until = f", until {step.until:%T} UTC" if isinstance(step, Wait) and step.until else ""
     phase = Line("phase", f"{step.phase}: {step.why}{until}")
-    there = {replica: ack for replica, ack in found.acks.items() if ack.until > now}
+    there = rotate.serving(found.acks, now)
     if not there:
         return [Line("replicas", "none has said that it serves anything", "start one; if one runs, its log says why"), phase]
-    late = _late(found, now)
+    late = rotate.late(found, now)
     if not late:
         return [Line("replicas", f"{len(there)} of {len(there)} serve it"), phase]
     forgotten = max(there[replica].until for replica in late)
@@ -198,13 +194,10 @@ def _read(chain: bytes, bundle: bytes, name: str, now: datetime) -> str:
 
 def _asked(bundle: bytes, host: str, port: int, name: str) -> str:
     """Why a TLS client that trusts this caBundle refuses the server there; "" when it doesn't."""
-    trusted = certificates(bundle)
-    if not trusted:
-        return "it holds no CA" if bundle else "it is empty"
-    context = ssl.create_default_context(cadata=pem_of(trusted).decode())
-    # as Go: whatever stands in the bundle is trusted, even when another CA has signed it
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.hostname_checks_common_name = False
+    try:
+        context = client(bundle)
+    except ValueError as error:
+        return str(error)
     try:
         with (
             socket.create_connection((host, port), timeout=CONNECT) as plain,

@@ -106,7 +106,7 @@ class Clock:
 
 
 class Cluster:
-    """Reads and writes our objects. Every method but `watch` raises ClusterError."""
+    """Reads and writes our objects. Every method raises ClusterError."""
 
     def __init__(self, client: ApiClient, names: Names, clock: Clock) -> None:
         self.names = names

@@ -2,7 +2,6 @@
 
 import base64
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -11,19 +10,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from certs import rotate
-from certs.cluster import CONFIGURATIONS, PREFIX, Cluster, ClusterError, Kind, Object, Reason, Watched
+from certs.cluster import CONFIGURATIONS, PREFIX, Cluster, ClusterError, Kind, Object, Reason
 from certs.issue import Pair
 from certs.lease import Election
-from certs.rotate import Ack, Demand, Entry, Material, Phase, Seen, Settle, Step, Trust, Unusable, Wait, Write
+from certs.loop import Loop, Report
+from certs.rotate import Ack, Demand, Entry, Material, Seen, Settle, Step, Trust, Unusable, Wait, Write
 
 DEMAND: Final = PREFIX + "rotate"  # annotation of the Secret: ca or leaf
 SETTLED: Final = PREFIX + "settled"  # annotation of the Secret: a time
 SERVING: Final = "serving." + PREFIX  # annotations of the Lease, one a replica: a leaf's fingerprint, and when it ends
 
-TICK: Final = 1.0  # seconds in which it looks even when nothing has changed
 FIGHT: Final = 30  # so many times something was put right in WITHIN seconds; from then on there is a BRAKE between two times
 WITHIN, BRAKE = 10.0, 0.3  # seconds; who replaces both configurations every second is answered at once
-QUIET: Final = 15.0  # seconds after a complaint in which there is no other one: an API server that comes back says many things
 STALE: Final = timedelta(seconds=5)  # for which a conclusion holds while nothing changes but the time
 KINDS: Final[tuple[Kind, ...]] = ("Secret", "Lease", *CONFIGURATIONS)
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
@@ -31,18 +29,6 @@ _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 Objects: TypeAlias = Mapping[Kind, Object | None]
 
 _log = logging.getLogger("dpdk-webhook")
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """How things stand."""
-
-    problem: str  # why nobody can call this replica, in one line; empty: everybody can
-    matches: bool | None  # whether every caBundle stands for what is served; None: nobody calls, or it isn't known
-    phase: Phase | None = None
-    why: str = ""  # it is in that phase
-    until: datetime | None = None  # when the served leaf ends
-    skew: float | None = None  # seconds by which this machine's clock is ahead of the API server's
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +42,10 @@ class _Conclusion:
     distrusted: Mapping[Entry, str]
 
 
-class Keeper:
-    """Mode `self`. It lives in a thread of its own; so do the watches.
+class Keeper(Loop):
+    """Mode `self`.
 
-    `serve` puts a pair onto the listener and says whether it could, `tell` takes how things stand after each look, `failed`
-    what went wrong (each time, so that what lasts can be told from what is over), and `did` each step that was done.
+    `serve` puts a pair onto the listener and says whether it could, and `did` takes each step that was done.
     """
 
     def __init__(
@@ -73,66 +58,19 @@ class Keeper:
         failed: Callable[[Reason], object] = lambda _: None,
         did: Callable[[Step], object] = lambda _: None,
     ) -> None:
-        self._cluster, self._me = cluster, me
-        self._serve, self._tell, self._failed, self._did = serve, tell, failed, did
+        super().__init__(cluster, KINDS, tell, failed)
+        self._me, self._serve, self._did = me, serve, did
         self._name = cluster.names.dns
         self._election = Election(me)
-        self._changed, self._resigning, self._ending = threading.Event(), threading.Event(), threading.Event()
-        self._watched = {kind: Watched(cluster, kind, self._changed.set) for kind in KINDS}
-        self._thread = threading.Thread(target=self._run, name="certificates", daemon=True)
         self._served: Material | None = None
         self._refused: Mapping[str, bytes] = {}
         self._conclusion: _Conclusion | None = None
         self._acknowledged = False
-        self._complaint, self._complained = "", -QUIET
         self._mended: deque[float] = deque(maxlen=FIGHT)
 
-    def start(self) -> None:
-        for watched in self._watched.values():
-            watched.start()
-        self._thread.start()
-
-    def resign(self) -> None:
-        """Go on serving what the Secret holds, and leave the steps to others: whoever uninstalls us has the Secret deleted."""
-        self._resigning.set()
-        self._changed.set()
-
-    def stop(self, seconds: float) -> None:
-        """Give up the Lease, and say that nothing is served here any more; wait so long for that."""
-        self._ending.set()
-        self._changed.set()
-        self._thread.join(seconds)
-
-    def _run(self) -> None:
-        while not self._ending.is_set():
-            self._changed.clear()
-            try:
-                worked = self._turn()
-            except ClusterError as error:
-                self._complain(error.reason, str(error))
-                worked = False
-            except Exception as error:  # noqa: BLE001 - our own bug: what is served stays, and so does this thread
-                self._complain("other", f"{type(error).__name__}: {error}", error)
-                worked = False
-            if not worked:
-                self._changed.wait(TICK)
-            elif self._is_fought():
-                self._complain("other", "somebody else writes again and again what is put right here; who, managedFields say")
-                self._ending.wait(BRAKE)
-        if self._acknowledged:
-            self._leave()
-
-    def _is_fought(self) -> bool:
-        """Whether more was put right lately than accidents explain. Two who undo each other's work never end by themselves."""
-        return len(self._mended) == FIGHT and time.monotonic() - self._mended[0] < WITHIN
-
-    def _turn(self) -> bool:
-        """One look at everything; True when something was done, so that there may be more to do."""
-        error = next((watched.error for watched in self._watched.values() if watched.error), None)
-        if not all(watched.known for watched in self._watched.values()):
-            self._report(f"the API server has not said yet what there is: {error or 'it was not asked long ago'}", None)
-            if error:
-                raise error
+    def _look(self) -> bool:
+        if not self._knows():
+            self._report(f"the API server has not said yet what there is: {self._error() or 'it was not asked long ago'}", None)
             return False
         objects = {kind: watched.found for kind, watched in self._watched.items()}
         self._swap(objects)
@@ -141,12 +79,15 @@ class Keeper:
         finally:
             concluded = self._conclude(objects)
             self._report(self._problem(concluded), concluded)
-        if self._leads(objects["Lease"]) and _is_work(concluded.step) and self._work():
-            return True
-        if error:
-            raise error
-        self._complaint = ""
-        return False
+        worked = self._leads(objects["Lease"]) and _is_work(concluded.step) and self._work()
+        if worked and self._is_fought():
+            self._complain("other", "somebody else writes again and again what is put right here; who, managedFields say")
+            self._ending.wait(BRAKE)
+        return worked
+
+    def _is_fought(self) -> bool:
+        """Whether more was put right lately than accidents explain. Two who undo each other's work never end by themselves."""
+        return len(self._mended) == FIGHT and time.monotonic() - self._mended[0] < WITHIN
 
     def _swap(self, objects: Objects) -> None:
         """Serve what the Secret holds, once the API servers trust it, or don't trust what is served either."""
@@ -176,7 +117,7 @@ class Keeper:
         self._acknowledged = True
 
     def _conclude(self, objects: Objects) -> _Conclusion:
-        """It takes some signatures: not for nothing, twice a second."""
+        """It takes some signatures: not each time that somebody renews the Lease."""
         now, seen, last = self._cluster.clock.now(), self._seen(objects), self._conclusion
         if last is not None and last.seen == seen and last.since <= now < last.until:
             return last
@@ -212,7 +153,7 @@ class Keeper:
         )
 
     def _leads(self, lease: Object | None) -> bool:
-        if self._resigning.is_set():
+        if self._resigning.is_set():  # whoever uninstalls us has the Secret deleted, and it must not come back
             if self._election.holds():
                 self._election.lost()
                 self._cluster.merge("Lease", {"spec": {"holderIdentity": ""}})
@@ -225,7 +166,8 @@ class Keeper:
             if lease is None:
                 self._cluster.create("Lease", {"spec": bid})
             else:
-                over = {SERVING + replica: None for replica, ack in _acks(lease).items() if ack.until < now}
+                acks = _acks(lease)
+                over = {SERVING + replica: None for replica in acks.keys() - rotate.serving(acks, now).keys()}
                 head = {"resourceVersion": lease["metadata"]["resourceVersion"], "annotations": over}
                 self._cluster.merge("Lease", {"metadata": head, "spec": bid})
         except ClusterError as error:
@@ -273,6 +215,9 @@ class Keeper:
             self._cluster.replace("Secret", content)
 
     def _leave(self) -> None:
+        """Give up the Lease, and say that nothing is served here any more."""
+        if not self._acknowledged:
+            return
         patch: dict[str, Any] = {"metadata": {"annotations": {SERVING + self._me: None}}}
         try:
             self._cluster.merge("Lease", patch | ({"spec": {"holderIdentity": ""}} if self._election.holds() else {}))
@@ -281,15 +226,6 @@ class Keeper:
 
     def _seen(self, objects: Objects) -> Seen:
         return seen(self._cluster, objects, self._served)
-
-    def _complain(self, reason: Reason, text: str, bug: Exception | None = None) -> None:
-        self._failed(reason)
-        now = time.monotonic()
-        if reason == "conflict":  # somebody else was faster: seen at the next look
-            return
-        if text != self._complaint and now - self._complained >= QUIET:
-            self._complaint, self._complained = text, now
-            _log.error("certificates: %s", text, exc_info=bug)
 
 
 def seen(cluster: Cluster, objects: Objects, memory: Material | None = None) -> Seen:

@@ -16,17 +16,17 @@ A leaf alone is renewed by one write of the Secret. What others broke is mended 
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, Self, TypeAlias, get_args
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from certs.issue import CLOCK_SKEW, LEAF_VALID, Pair, cross_sign, issue_ca, issue_leaf
+from certs.pem import certificates, fingerprint, pem_of
 
 CA_NAME: Final = "dpdk-webhook CA"
 # An API server may learn of a caBundle this late, and a replica of the Secret; seen are some seconds.
@@ -41,8 +41,6 @@ KEYS = CA_CRT, CA_KEY, TLS_CRT, TLS_KEY, OLD_CA_CRT = "ca.crt", "ca.key", "tls.c
 
 _UNSIGNED: Final = "it holds no CA that has signed it"
 _STRANGE: Final = ("signature does not match", "all candidates exhausted with no interior errors")
-_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
-_END: Final = b"-----END CERTIFICATE-----"
 _PROBE: Final = "probe.invalid"
 
 
@@ -177,32 +175,10 @@ def distrust(chain: bytes, bundle: bytes, *, name: str, now: datetime) -> str:
         verifier.verify(served[0], served[1:])
     except VerificationError as error:
         # a root that has not signed it is not worth a word of the library's on each; what else is wrong is
-        text = (
-            str(error).removeprefix("validation failed: ").removeprefix("candidates exhausted: ").partition(" (encountered")[0]
-        )
+        text, *_ = str(error).split(" (encountered")
+        text = text.removeprefix("validation failed: ").removeprefix("candidates exhausted: ")
         return _UNSIGNED if text in _STRANGE else text
     return ""
-
-
-def certificates(pem: bytes) -> list[x509.Certificate]:
-    """Every certificate in a PEM file, whatever else is in there; as Go reads a caBundle."""
-    found = []
-    for block in (b"\n" + pem).split(b"\n" + _BEGIN)[1:]:
-        inside, ended, after = block.partition(_END)
-        if after.partition(b"\n")[0].strip():
-            continue  # the end is not alone on its line: files were joined that lacked a newline
-        with suppress(ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
-            certificate = x509.load_pem_x509_certificate(_BEGIN + inside + ended)
-            # these are read only when they are asked for, and would be an error elsewhere
-            certificate.public_key(), certificate.subject, certificate.issuer
-            found.append(certificate)
-    return found
-
-
-def fingerprint(pem: bytes) -> str:
-    """16 hexadecimal digits of the SHA-256 of the first certificate; "" when there is none."""
-    found = certificates(pem)
-    return found[0].fingerprint(hashes.SHA256()).hex()[:16] if found else ""
 
 
 def due(certificate: x509.Certificate) -> datetime:
@@ -211,9 +187,19 @@ def due(certificate: x509.Certificate) -> datetime:
     return begin + (end - begin) * 2 / 3
 
 
-def pem_of(found: Sequence[x509.Certificate]) -> bytes:
-    """As a PEM file."""
-    return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in found)
+def serving(acks: Mapping[str, Ack], now: datetime) -> Mapping[str, Ack]:
+    """Those of replicas that may be called.
+
+    Without those whose leaf has ended, and those of one that would end later than any does: whoever wrote that serves none, and
+    would be waited for without end.
+    """
+    return {replica: ack for replica, ack in acks.items() if now < ack.until <= now + LEAF_VALID + CLOCK_SKEW}
+
+
+def late(seen: Seen, now: datetime) -> Sequence[str]:
+    """The replicas that serve something else than the Secret holds."""
+    leaf = fingerprint((seen.data or {}).get(TLS_CRT, b""))
+    return sorted(replica for replica, ack in serving(seen.acks, now).items() if ack.leaf != leaf)
 
 
 def _mended(seen: Seen, problem: str, name: str, now: datetime) -> Step:
@@ -275,13 +261,10 @@ def _dropped(seen: Seen, held: Material, now: datetime) -> Step:
     more = {entry: alone for entry, pem in seen.bundles.items() if pem != alone}
     if not more and not held.old_ca:
         return Step("stable", "one CA, trusted everywhere") if seen.settled is None else Settle("stable", "it is over", None)
-    # no leaf ends later than that: whoever wrote it serves none, and would be waited for without end
-    longest = now + LEAF_VALID + CLOCK_SKEW
-    late = sorted(name for name, ack in seen.acks.items() if ack.leaf != held.fingerprint and now < ack.until <= longest)
-    if late:
+    if behind := late(seen, now):
         if seen.settled is not None:
-            return Settle("spreading", f"{', '.join(late)} serves something else", None)
-        return Wait("spreading", f"waiting for {', '.join(late)} to serve the new leaf")
+            return Settle("spreading", f"{', '.join(behind)} serves something else", None)
+        return Wait("spreading", f"waiting for {', '.join(behind)} to serve the new leaf")
     # a mark from the future was made by a clock that went wrong
     if seen.settled is None or seen.settled > now:
         return Settle("settling", "everybody trusts the CA and serves the leaf", now)

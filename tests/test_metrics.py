@@ -5,7 +5,8 @@ import timeit
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from webhook.metrics import BUCKETS, CERTIFICATE_ERRORS, HANDSHAKE_FAILURES, PHASES, SHED, WEBHOOKS, Metrics
+from certs.rotate import PHASES
+from webhook.metrics import BUCKETS, CERTIFICATE_ERRORS, HANDSHAKE_FAILURES, SHED, WEBHOOKS, Metrics
 from webhook.rules import OPT_IN, RULES
 from webhook.verdict import Verdict
 

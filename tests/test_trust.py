@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from certs.issue import Pair, issue_ca, issue_leaf
-from certs.keeper import Report
+from certs.loop import Report
 from certs.rotate import Material, Settle, Step
 from scripts import throwaway
 from scripts.throwaway import Certificates as Files
@@ -307,8 +307,8 @@ def test_what_is_served_from_a_file_is_compared_with_the_ca_bundles(files: Files
         told = Told(of_files(files, namespace="somewhere", kubeconfig=kubeconfig(tmp_path, port)))
         told.trust.start()
         await asyncio.to_thread(eventually, lambda: told.readiness.problem, 20, "it tells")
-        why = "the caBundle of an.entry does not stand for it: the bundle is empty"
-        line = f"not ready: the served certificate is not trusted: {why}\ncaBundle: does not trust what is served\n"
+        why = "the caBundle of an.entry does not stand for the served certificate: it is empty"
+        line = f"not ready: {why}\ncaBundle: does not trust what is served\n"
         assert told.readiness.told() == (503, line.encode())
         assert b"dpdk_webhook_ca_bundle_matches 0.0\n" in told.metrics.expose()[0]
         await told.trust.stop()

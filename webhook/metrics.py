@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from certs.rotate import PHASES
 from webhook.rules import OPT_IN, RULES
 from webhook.verdict import Outcome, Verdict
 
@@ -40,7 +41,6 @@ HANDSHAKE_FAILURES: Final = (
 )
 RELOADS: Final = ("ok", "unreadable", "mismatch")
 CERTIFICATE_ERRORS: Final = ("forbidden", "conflict", "unreachable", "invalid", "other")
-PHASES: Final = ("restoring", "issuing", "trusting", "spreading", "settling", "dropping", "stable")
 MEMO: Final = ("hit", "miss", "evicted")
 
 _T = TypeVar("_T")
@@ -74,7 +74,7 @@ class Metrics(Collector):
         self._handshakes = _zeros(HANDSHAKE_FAILURES)
         self._reloads = _zeros(RELOADS)
         self._certificate_errors = _zeros(CERTIFICATE_ERRORS)
-        self._rotation_steps = _zeros(PHASES)
+        self._rotation_steps: Counter[str] = _zeros(PHASES)
         self._draining = False
         self._expiry: float | None = None
         self._ca_bundle_matches: bool | None = None
@@ -220,7 +220,7 @@ class Metrics(Collector):
             if value is not None:
                 yield GaugeMetricFamily(f"dpdk_webhook_{name}", text, value)
         if self._phase is not None:
-            phases = {phase: int(phase == self._phase) for phase in PHASES}
+            phases: dict[str, int] = {phase: int(phase == self._phase) for phase in PHASES}
             yield _gauge("dpdk_webhook_rotation_phase", "1 at the phase in which the rotation is.", "phase", phases)
 
 

@@ -1,9 +1,7 @@
 """TLS: the certificate that is served, who may call, and both anew when there are others; whether a client would trust it."""
 
-import base64
 import logging
 import os
-import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from certs.issue import Pair
+from certs.pem import client
 from webhook.metrics import Metrics
 from webhook.settings import Settings
 
@@ -247,27 +246,18 @@ def _scratch() -> IO[bytes]:
         return NamedTemporaryFile()
 
 
-# as Go's AppendCertsFromPEM finds them: at the beginning of a line, without headers, whatever stands around them
-_BLOCK: Final = re.compile(
-    rb"^-----BEGIN CERTIFICATE-----[ \t]*\r?\n([A-Za-z0-9+/= \t\r\n]*)(?<=\n)-----END CERTIFICATE-----[ \t]*(?=\r?\n|\Z)",
-    re.MULTILINE,
-)
-
-
 def trusts(bundle: bytes, chain: bytes, key: bytes, name: str) -> str:
     """Why a client that trusts the CAs in `bundle` and no others refuses a server of this name with this pair; "": it accepts.
 
-    All in PEM, and one line. Both shake hands, as kube-apiserver, which is Go, would with us: a CN is no name, and whatever
-    stands in the bundle is trusted, even when it is an intermediate CA or the leaf.
+    All in PEM, and one line. Both shake hands, as kube-apiserver would with us.
     """
-    client, server = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    client.hostname_checks_common_name = False
-    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    if not sum(_trust(client, block) for block in _BLOCK.findall(bundle)):
-        return "the bundle holds no certificate in PEM" if bundle else "the bundle is empty"
+    try:
+        trusting, server = client(bundle), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    except ValueError as error:
+        return str(error)
     try:
         _load_pair(server, Pair(chain, key), "the certificate and its key")
-        _shake_hands(client, server, name)
+        _shake_hands(trusting, server, name)
     except Unusable as error:
         return str(error)
     except ssl.SSLCertVerificationError as error:
@@ -279,24 +269,10 @@ def trusts(bundle: bytes, chain: bytes, key: bytes, name: str) -> str:
     return ""
 
 
-def _trust(context: ssl.SSLContext, block: bytes) -> bool:
-    """Whether this is a certificate, which is trusted then."""
-    text = block.translate(None, b" \t\r\n")
-    if len(text) % 4 or text.endswith(b"==="):  # Python lets too many of them pass
-        return False
-    try:
-        der = base64.b64decode(text, validate=True)
-        x509.load_der_x509_certificate(der)  # and nothing behind it
-        context.load_verify_locations(cadata=der)
-    except (ValueError, ssl.SSLError):
-        return False
-    return True
-
-
-def _shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> None:
+def _shake_hands(trusting: ssl.SSLContext, server: ssl.SSLContext, name: str) -> None:
     """Return once the client is content."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    calling = client.wrap_bio(to_client, to_server, server_hostname=name)
+    calling = trusting.wrap_bio(to_client, to_server, server_hostname=name)
     called = server.wrap_bio(to_server, to_client, server_side=True)
     while True:
         for side in (calling, called):

@@ -18,7 +18,7 @@ from webhook.tls import Certificates, trusts
 if TYPE_CHECKING:  # the Kubernetes client takes 35 MiB: only for those who ask an API server
     from certs.cluster import Clock, Names
     from certs.issue import Pair
-    from certs.keeper import Report
+    from certs.loop import Report
     from certs.rotate import Step
 
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")

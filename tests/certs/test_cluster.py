@@ -18,6 +18,7 @@ from certs import cluster as module
 from certs.cluster import Clock, ClusterError, Names, Watched, connect
 from certs.cluster import Cluster as Objects
 from scripts import throwaway
+from tests.certs.timing import Time
 from tests.serving import eventually
 
 NAMES = Names("somewhere", "service", "secret", "lease", "configuration")
@@ -338,16 +339,6 @@ def test_a_kubeconfig_that_cannot_be_used_says_why(tmp_path: Path, content: str,
 
 
 # --- the time
-
-
-class Time:
-    """As the module measures it."""
-
-    def __init__(self) -> None:
-        self.now = 5000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

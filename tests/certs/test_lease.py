@@ -8,20 +8,11 @@ import pytest
 from certs import lease
 from certs.cluster import Object
 from certs.lease import DURATION, RENEW, Election
+from tests.certs.timing import Time
 
 NOW = datetime(2026, 11, 23, 12, 30, 15, 250000, UTC)
 TIME = "2026-11-23T12:30:15.250000Z"
 TICK = 0.1  # seconds
-
-
-class Time:
-    """As the module measures it: any number that grows."""
-
-    def __init__(self) -> None:
-        self.now = 5000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from certs.issue import CLOCK_SKEW, LEAF_VALID, Pair, cross_sign, issue_ca, issue_leaf
+from certs.pem import certificates, fingerprint
 from certs.rotate import (
     CA_CRT,
     CA_KEY,
@@ -29,10 +30,8 @@ from certs.rotate import (
     Trust,
     Wait,
     Write,
-    certificates,
     distrust,
     due,
-    fingerprint,
     next_step,
 )
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from certs.issue import issue_ca, issue_leaf
+from certs.pem import certificates
 from certs.rotate import (
     CA_CRT,
     MARGIN,
@@ -30,7 +31,6 @@ from certs.rotate import (
     Unusable,
     Wait,
     Write,
-    certificates,
     distrust,
     is_trusted,
     next_step,

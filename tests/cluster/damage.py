@@ -23,7 +23,8 @@ from typing import Final, TypeAlias
 import httpx
 
 from certs.cluster import CONFIGURATIONS
-from certs.rotate import TLS_CRT, TLS_KEY, fingerprint
+from certs.pem import fingerprint
+from certs.rotate import TLS_CRT, TLS_KEY
 from tests.cluster.cluster import Cluster
 from tests.cluster.creators import Create, Creators, Tally
 from tests.cluster.damages import DAMAGES, Damage

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from certs.cluster import Clock
-from certs.keeper import Report
+from certs.loop import Report
 from certs.rotate import Step
 from webhook.server import serve
 from webhook.settings import load

@@ -17,7 +17,8 @@ from certs import rotate
 from certs.cluster import CONFIGURATIONS, Kind, Object
 from certs.issue import Pair, issue_ca, issue_leaf
 from certs.keeper import seen
-from certs.rotate import CA_NAME, MARGIN, Material, Settle, Step, Trust, Unusable, Write, certificates, pem_of
+from certs.pem import certificates, pem_of
+from certs.rotate import CA_NAME, MARGIN, Material, Settle, Step, Trust, Unusable, Write
 from tests.cluster.cluster import Answer, answers_ok
 from tests.cluster.counters import samples
 from tests.cluster.driven import drive

@@ -23,7 +23,8 @@ import httpx
 
 from certs.cluster import CONFIGURATIONS, Watched
 from certs.issue import issue_ca, issue_leaf
-from certs.rotate import CA_CRT, CA_NAME, OLD_CA_CRT, Material, certificates, fingerprint
+from certs.pem import certificates, fingerprint
+from certs.rotate import CA_CRT, CA_NAME, OLD_CA_CRT, Material
 from tests.cluster.cluster import Cluster
 from tests.cluster.creators import Create, Creators, pod
 from tests.cluster.kept import NAMES

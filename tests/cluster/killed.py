@@ -23,7 +23,8 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-from certs.rotate import OLD_CA_CRT, fingerprint
+from certs.pem import fingerprint
+from certs.rotate import OLD_CA_CRT
 from tests.cluster.cluster import ApiServer, Cluster
 from tests.cluster.creators import Create, Creators, longest_gap, pod
 from tests.cluster.play import Figures, play, say

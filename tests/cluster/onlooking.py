@@ -34,7 +34,7 @@ from tests.cluster.replicas import NAMESPACE, ROUTING, Replica, Replicas
 from tests.cluster.tied import until
 
 MUTATING: Final = PATHS[CONFIGURATIONS[0]]
-UNTRUSTED: Final = "the caBundle of mutate.pods.dpdk-webhook does not stand for it"
+UNTRUSTED: Final = "the caBundle of mutate.pods.dpdk-webhook does not stand for the served certificate"
 ROLES: Final = "/apis/rbac.authorization.k8s.io/v1"
 
 

@@ -16,7 +16,8 @@ import yaml
 from certs.cluster import CONFIGURATIONS, Clock, Kind, Names, connect
 from certs.cluster import Cluster as Objects
 from certs.issue import Pair, cross_sign, issue_ca, issue_leaf
-from certs.keeper import KINDS, SERVING, Keeper, Report
+from certs.keeper import KINDS, SERVING, Keeper
+from certs.loop import Report
 from certs.rotate import CA_NAME, Material
 from tests.cluster.cluster import BASE, Cluster
 from tests.serving import eventually

@@ -28,7 +28,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from certs.cluster import CONFIGURATIONS
-from certs.rotate import CA_CRT, MARGIN, OLD_CA_CRT, TLS_CRT, Demand, Seen, certificates, fingerprint, pem_of
+from certs.pem import certificates, fingerprint, pem_of
+from certs.rotate import CA_CRT, MARGIN, OLD_CA_CRT, TLS_CRT, Demand, Seen
 from tests.cluster.cluster import ApiServer, Cluster
 from tests.cluster.counters import MUTATE, VALIDATE, Counted, samples
 from tests.cluster.creators import MOST, Create, Creators, Tally, longest_gap

@@ -1,6 +1,7 @@
 """A server for a while, on loopback: certificates of its own, a process of its own, an orderly end."""
 
 import os
+import random
 import signal
 import socket
 import ssl
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ import httpx
 from certs.issue import issue_ca, issue_leaf
 
 _READY = 20  # seconds
+_NEVER_OUTGOING = 12000, 32768  # kernels give outgoing connections ports from 32768, or 49152, on
 _END = 15  # seconds, above what the server allows itself to finish what is in flight
 
 
@@ -79,12 +81,13 @@ def listener(port: int = 0) -> socket.socket:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of 127.0.0.1 that nobody listens on."""
-    held = [listener() for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
+    """Different ports of 127.0.0.1 that nobody listens on, and that no outgoing connection takes before somebody does."""
+    free: list[int] = []
+    while len(free) < count:
+        port = random.randrange(*_NEVER_OUTGOING)  # noqa: S311 - nothing secret; two who look at once find two
+        with suppress(OSError), listener(port):
+            free += [] if port in free else [port]
+    return free
 
 
 @contextmanager

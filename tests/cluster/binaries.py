@@ -1,4 +1,4 @@
-"""etcd, kube-apiserver, kubectl, kube-controller-manager and Prometheus, built once from the Go modules that a go.mod pins.
+"""The programs of Kubernetes, Prometheus and those that install, built once from the Go modules that a go.mod pins.
 
 There is one go.mod for each minor version of Kubernetes that the tests know, in go/<version>; KUBERNETES_VERSION chooses it.
 `python -m tests.cluster.binaries` builds what is missing and prints the directories that hold them.
@@ -21,6 +21,8 @@ HERE = Path(__file__).resolve().parent
 MODULES = {path.parent.name: path.parent for path in sorted(HERE.glob("go/*/go.mod"))}
 DEFAULT = "1.36"
 PROMETHEUS = HERE.parent / "monitoring" / "go"
+INSTALLERS = HERE.parent / "deploy" / "go"
+CERT_MANAGER = HERE.parent / "deploy" / "cert-manager"
 GO_LOCK = HERE.parents[1] / "requirements" / "go.txt"
 
 
@@ -37,11 +39,18 @@ PROGRAMS = (
     Program("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes", 4),
     Program("kubectl", "k8s.io/kubernetes/cmd/kubectl", "k8s.io/kubernetes", 1),
     Program("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", "k8s.io/kubernetes", 1),
+    Program("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", "k8s.io/kubernetes", 1),
 )
 PROMETHEUS_PROGRAMS = tuple(
     Program(name, f"github.com/prometheus/prometheus/cmd/{name}", "github.com/prometheus/prometheus", minutes)
     for name, minutes in (("promtool", 2), ("prometheus", 1))
 )
+INSTALLER_PROGRAMS = (
+    Program("helm", "helm.sh/helm/v4/cmd/helm", "helm.sh/helm/v4", 2),
+    Program("helm3", "helm.sh/helm/v3/cmd/helm", "helm.sh/helm/v3", 1),  # still what many installations run
+    Program("kustomize", "sigs.k8s.io/kustomize/kustomize/v5", "sigs.k8s.io/kustomize/kustomize/v5", 1),
+)
+CERT_MANAGER_PROGRAMS = (Program("cert-manager", ".", "github.com/cert-manager/cert-manager", 2),)
 # What every envtest user has under KUBEBUILDER_ASSETS.
 ENVTEST = frozenset({"etcd", "kube-apiserver", "kubectl"})
 
@@ -69,7 +78,7 @@ def may_skip() -> bool:
 
 
 def binaries() -> Path:
-    """Return the directory that holds the four programs of PROGRAMS, building what is missing.
+    """Return the directory that holds the programs of PROGRAMS, building what is missing.
 
     Raises GoUnavailableError, AssetsError or BuildError.
     """
@@ -85,7 +94,27 @@ def prometheus() -> Path:
     version = _pinned(PROMETHEUS, "github.com/prometheus/prometheus")
     # it finds our one target by its address: the clients of thirty clouds would take longer to build than all the rest
     flags = ("-trimpath", "-buildvcs=false", "-tags", "remove_all_sd", "-ldflags", "-s -w")
-    return _built(f"prometheus-{version}", PROMETHEUS, PROMETHEUS_PROGRAMS, flags)
+    return built(f"prometheus-{version}", PROMETHEUS, PROMETHEUS_PROGRAMS, flags)
+
+
+def installers() -> Path:
+    """Return the directory that holds helm, helm3 (the major before) and kustomize, building what is missing.
+
+    Raises GoUnavailableError or BuildError.
+    """
+    flags = ("-trimpath", "-buildvcs=false", "-ldflags", "-s -w")
+    return built("installers", INSTALLERS, INSTALLER_PROGRAMS, flags)
+
+
+def cert_manager() -> Path:
+    """Return the directory that holds cert-manager, which is its controllers in one program of ours; see there.
+
+    Raises GoUnavailableError or BuildError.
+    """
+    (program,) = CERT_MANAGER_PROGRAMS
+    main = _short((CERT_MANAGER / "main.go").read_text())
+    flags = ("-trimpath", "-buildvcs=false", "-ldflags", "-s -w")
+    return built(f"cert-manager-{_pinned(CERT_MANAGER, program.module)}-{main}", CERT_MANAGER, (program,), flags)
 
 
 def _completed(assets: Path) -> Path:
@@ -95,7 +124,7 @@ def _completed(assets: Path) -> Path:
     missing = tuple(program for program in PROGRAMS if not os.access(assets / program.name, os.X_OK))
     if not missing:
         return assets
-    # envtest ships no kube-controller-manager, and nobody wants ours written among their assets.
+    # envtest ships neither kube-controller-manager nor kube-scheduler, and nobody wants ours written among their assets.
     built = _kubernetes(missing, "-".join(["", *(program.name for program in missing)]))
     together = _cache() / f"assets-{_short(str(assets), str(built))}"
     with _locked(together):
@@ -116,17 +145,17 @@ def _module() -> Path:
 
 
 def _kubernetes(programs: tuple[Program, ...], suffix: str) -> Path:
-    return _built(f"kubernetes-{kubernetes_version()}", _module(), programs, _flags(), suffix)
+    return built(f"kubernetes-{kubernetes_version()}", _module(), programs, _flags(), suffix)
 
 
-def _built(name: str, module: Path, programs: tuple[Program, ...], flags: tuple[str, ...], suffix: str = "") -> Path:
+def built(name: str, module: Path, programs: tuple[Program, ...], flags: tuple[str, ...], suffix: str = "") -> Path:
     recipe = _short((module / "go.mod").read_text(), (module / "go.sum").read_text(), *flags)
     place = _cache() / f"{name}-{recipe}{suffix}"
     if place.is_dir():
         return place
     with _locked(place):
         if not place.is_dir():  # the run that held the lock may have built it
-            go, environment = _go(module)
+            go, environment = go_for(module)
             with _made(place) as directory:
                 for program in programs:
                     _build(program, module, [go, "build", *flags, "-o", directory / program.name], environment)
@@ -161,7 +190,7 @@ def _flags() -> tuple[str, ...]:
     return ("-trimpath", "-buildvcs=false", "-ldflags", linker)
 
 
-def _go(module: Path) -> tuple[Path, dict[str, str]]:
+def go_for(module: Path) -> tuple[Path, dict[str, str]]:
     """Return a Go that the go.mod accepts, and the environment to build in."""
     environment = {
         # A cross-compiling shell, or a go.work above the checkout, would build something else.
@@ -260,6 +289,8 @@ def main() -> int:
     try:
         print(binaries())
         print(prometheus())
+        print(installers())
+        print(cert_manager())
     except GoUnavailableError as error:
         _say(str(error))
         return 0 if may_skip() else 1  # the tests skip with the same line

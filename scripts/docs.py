@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md and docs/ anew: rules, settings, figures, plots, contract, rotations (`make docs`)."""
+"""Write the generated parts of README.md and docs/ anew: rules, settings, figures, contract, rotations (`make docs`)."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from bench.goals import MET, goals
 from bench.plots import plots
 from bench.sections import SECTIONS
-from scripts import contract, rotation
+from scripts import contract, lifecycle, policy, rotation
 from webhook.rules import OPT_IN, RULES
 from webhook.settings import PREFIX, Settings
 
@@ -20,7 +20,8 @@ README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 CONTRACT = ROOT / "docs" / "contract.md"
 ROTATION = ROOT / "docs" / "rotation.md"
-ROTATION = ROOT / "docs" / "rotation.md"
+POLICY = ROOT / "docs" / "policy.md"
+LIFECYCLE = ROOT / "docs" / "lifecycle.md"
 RESULTS = ROOT / "bench" / "results.json"
 ROTATED = ROOT / "docs" / "rotation.json"
 PLOTTED = ROOT / "docs" / "plots"
@@ -108,6 +109,8 @@ PARTS: Final[Mapping[Path, Parts]] = {
     PERFORMANCE: {"goals": goals_table, "method": method} | {name: partial(section, name) for name in SECTIONS},
     CONTRACT: {"rows": contract.rows},
     ROTATION: {"rotation": rotation.table},
+    POLICY: {"policy": policy.table},
+    LIFECYCLE: {"lifecycle": lifecycle.table, "coldstart": lifecycle.starts},
 }
 
 

@@ -1,7 +1,7 @@
 """How long hypothesis searches, and that it never fails for a slow machine's sake; a server for each module that wants one.
 
 With `-n 2 --dist loadgroup`, as `make test` has it, whatever meets a server runs in one process, one test after the other as
-without, and all other tests beside it, giving way.
+without, and all other tests beside it, giving way. Those that install, or build the image, measure no time and are among them.
 """
 
 import os
@@ -21,12 +21,18 @@ settings.register_profile("home", settings.get_profile("ci"), derandomize=False)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 SERVERS = pytest.mark.xdist_group("servers")
+INSTALLS = pytest.mark.xdist_group("installs")  # one after the other too: there is memory for so many clusters
+PATIENT = ("tests.deploy.", "tests.image.", "tests.cluster.test_policy")
 MEET = ("tests.serving", "tests.cluster", "tests.monitoring", "scripts.throwaway", "bench.")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if isinstance(item, pytest.Function) and _meets_a_server(item.module):
+        if not isinstance(item, pytest.Function):
+            continue
+        if item.module.__name__.startswith(PATIENT) and item.module.__name__ != "tests.cluster.test_policies":
+            item.add_marker(INSTALLS)
+        elif _meets_a_server(item.module):
             item.add_marker(SERVERS)
 
 
@@ -39,7 +45,7 @@ def _meets_a_server(module: ModuleType) -> bool:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ and not _placed:
         _placed.append(item.nodeid)
-        if item.get_closest_marker("xdist_group") is None:
+        if item.get_closest_marker("xdist_group") != SERVERS.mark:
             os.nice(19)  # what is measured beside it has the processors first
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.cluster.cluster import BASE, Cluster
+from tests.cluster.cluster import OVERLAY, Cluster
 from tests.cluster.creators import pod
 from tests.cluster.play import Figures, play
 from tests.cluster.replicas import NAMESPACE, ROUTING, SERVICE, Replica, Replicas
@@ -74,9 +74,9 @@ def _settings(cluster: Cluster, directory: Path, guide: str, files: Path) -> dic
     patch = re.findall(r"```yaml\n# my/(\S+)\n(.*?)```", guide, re.DOTALL)
     for name, content in patch:
         (overlay / name).write_text(content)
-    listed = {"resources": [os.path.relpath(BASE, overlay.resolve())], "patches": [{"path": name} for name, _ in patch]}
+    listed = {"resources": [os.path.relpath(OVERLAY, overlay.resolve())], "patches": [{"path": name} for name, _ in patch]}
     (overlay / "kustomization.yaml").write_text(yaml.safe_dump(listed))
-    before, after = (_container(cluster, place) for place in (BASE, overlay))
+    before, after = (_container(cluster, place) for place in (OVERLAY, overlay))
     mounts = [mount["mountPath"] for mount in after["volumeMounts"] if mount not in before.get("volumeMounts", [])]
     assert mounts == [MOUNTED]
     return {

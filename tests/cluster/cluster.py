@@ -28,9 +28,15 @@ from tests.cluster.counters import Counted
 from tests.cluster.pki import Authority, KeyPair, write_key
 from tests.cluster.tied import Tied, until
 
-BASE = Path(__file__).resolve().parents[2] / "deploy" / "base"
+OVERLAY = Path(__file__).resolve().parents[2] / "deploy" / "overlays" / "self"
 # namespace-controller makes a deleted namespace go away; no scheduler and no kubelet: pods stay Pending.
 CONTROLLERS = "deployment-controller,replicaset-controller,serviceaccount-controller,namespace-controller"
+# Whatever else an installation meets, where pods do run: see kubelet.py.
+FURTHER = (
+    "endpointslice-controller,endpoints-controller,root-ca-certificate-publisher-controller,garbage-collector-controller,"
+    "disruption-controller,pod-garbage-collector-controller,node-lifecycle-controller,taint-eviction-controller"
+)
+SOON = ("--node-monitor-grace-period=8s", "--node-monitor-period=1s", "--node-eviction-rate=10")  # a node is lost
 WARNING = re.compile(r'^299 \S+ "(?P<text>(?:[^"\\]|\\.)*)"')
 LAGGING = (
     # a question of etcd takes as long as the lag: it is no sign of bad health
@@ -95,11 +101,23 @@ class ApiServer:
         until(lambda: self.heard_of(namespace) and self.heard_of(account), seconds=30, waiting_for=waiting_for)
 
 
+class Other:
+    """Another program of the cluster."""
+
+    def __init__(self, command: Sequence[str | Path], log: Path) -> None:
+        self._command, self._log = command, log
+        self.launch()
+
+    def launch(self) -> None:
+        self.process = Tied(self._command, log=self._log)
+
+
 class Cluster(ApiServer):
     """`with Cluster() as cluster:` starts it; leaving the block, or dying in it, ends every process.
 
     Its API server is this very object. `second` gives it another one, which is that many seconds behind with everything that
-    it hears from etcd: as one of several is when it is busy, or far away.
+    it hears from etcd: as one of several is when it is busy, or far away. A `whole` one has every controller that pods need
+    which run, and a scheduler.
     """
 
     directory: Path  # logs, certificates, kubeconfigs
@@ -107,9 +125,11 @@ class Cluster(ApiServer):
     version: tuple[int, int]  # of Kubernetes, as the server says: (1, 36)
     second: ApiServer  # only of a cluster that was asked for one
 
-    def __init__(self, *, flags: Sequence[str] = (), second: float | None = None) -> None:
+    def __init__(self, *, flags: Sequence[str] = (), second: float | None = None, whole: bool = False) -> None:
         self._flags = flags  # further ones of each kube-apiserver
         self._lag = second
+        self._whole = whole
+        self._others: list[Other] = []  # etcd first
 
     def __enter__(self) -> Self:
         self.programs = binaries()
@@ -123,7 +143,7 @@ class Cluster(ApiServer):
             self.version = int(major), int(minor)
             if self._lag is not None:
                 self._start_second(stack, etcd, keys, self._lag)
-            self._start_controllers(stack)
+            self._start_controllers(stack, keys)
             self._stack = stack.pop_all()
         return self
 
@@ -169,7 +189,7 @@ class Cluster(ApiServer):
             self.api("DELETE", f"/api/v1/namespaces/{name}")
 
     def register(self, url: str, ca_pem: bytes) -> None:
-        """Apply deploy/base, with both configurations calling `url` instead of the Service; return when they do.
+        """Apply deploy/overlays/self, with both configurations calling `url` instead of the Service; return when they do.
 
         Meant once for a cluster: a second url is called only some time after the old one.
         """
@@ -179,7 +199,7 @@ class Cluster(ApiServer):
         self.wait_until_called(self._apply(documents, ca_pem))
 
     def register_service(self, ca_pem: bytes) -> list[str]:
-        """Apply deploy/base as it is, except that the Service has no selector: its endpoints are whatever the test says.
+        """Apply it as it is, except that the Service has no selector: its endpoints are whatever the test says.
 
         Return the names of the webhooks, which `wait_until_called` takes as soon as an endpoint is ready.
         """
@@ -190,7 +210,14 @@ class Cluster(ApiServer):
         return self._apply(documents, ca_pem)
 
     def _install(self) -> list[dict[str, Any]]:
-        return list(yaml.safe_load_all(self.kubectl("kustomize", BASE).stdout))
+        """Without the policy for pods: it would refuse, first, what the validating webhook is to be seen refusing."""
+        documents = list(yaml.safe_load_all(self.kubectl("kustomize", OVERLAY).stdout))
+        policies = {each["metadata"]["name"] for each in documents if each["kind"] == "MutatingWebhookConfiguration"}
+        return [
+            each
+            for each in documents
+            if not (each["kind"].startswith("ValidatingAdmissionPolicy") and each["metadata"]["name"] in policies)
+        ]
 
     def _apply(self, documents: list[dict[str, Any]], ca_pem: bytes) -> list[str]:
         webhooks = _webhooks(documents)
@@ -225,7 +252,7 @@ class Cluster(ApiServer):
     def _start_etcd(self, stack: ExitStack) -> str:
         """Start etcd and return its URL."""
         client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
-        etcd = self._start(
+        etcd = self._other(
             stack,
             self.programs / "etcd",
             f"--data-dir={self.directory / 'etcd'}",
@@ -291,17 +318,35 @@ class Cluster(ApiServer):
         self._start_apiserver(stack, self.second, "second-kube-apiserver", proxied, keys, LAGGING)
         os.kill(proxy.pid, signal.SIGUSR1)
 
-    def _start_controllers(self, stack: ExitStack) -> None:
-        controllers = self._start(
-            stack,
-            self.programs / "kube-controller-manager",
-            f"--kubeconfig={self.kubeconfig}",
-            f"--controllers={CONTROLLERS}",
-            "--leader-elect=false",
-            "--secure-port=0",
-        )
+    def _start_controllers(self, stack: ExitStack, keys: "_Keys") -> None:
+        client = (f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0")
+        chosen = [f"--controllers={CONTROLLERS}"]
+        if self._whole:
+            chosen = [f"--controllers={CONTROLLERS},{FURTHER}", f"--root-ca-file={keys.authority}", *SOON]
+            self._other(stack, self.programs / "kube-scheduler", *client)
+        controllers = self._other(stack, self.programs / "kube-controller-manager", *client, *chosen)
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         controllers.wait_ready(lambda: self.api("GET", account).status == httpx.codes.OK, seconds=60)
+
+    def halt(self) -> None:
+        """End every process at once; what etcd has stored stays."""
+        self.process.kill()
+        for other in self._others:
+            other.process.kill()
+
+    def resume(self) -> None:
+        """Start them all again, and return when the API server is ready."""
+        for other in self._others:
+            other.launch()
+        self.launch()
+        self.wait_ready()
+
+    def _other(self, stack: ExitStack, program: Path, *flags: str) -> Tied:
+        """Start one that may be killed, and launched again."""
+        other = Other([program, *flags], self.directory / f"{program.name}.log")
+        stack.callback(lambda: other.process.kill())  # the one of then; nothing in it is worth a slow goodbye
+        self._others.append(other)
+        return other.process
 
     def _start(self, stack: ExitStack, program: Path, *flags: str, log: str | None = None) -> Tied:
         child = Tied([program, *flags], log=self.directory / f"{log or program.name}.log")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.binaries import binaries, may_skip
+from tests.cluster.binaries import binaries, cert_manager, installers, may_skip
 from tests.cluster.building import build_for
 from tests.cluster.cluster import Cluster
 from tests.cluster.play import Figures
@@ -27,6 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     build_for(session, "cluster", binaries)
     build_for(session, "scenario", binaries)
+    build_for(session, "scenario", installers)
+    build_for(session, "scenario", cert_manager)
 
 
 @pytest.fixture(scope="session")

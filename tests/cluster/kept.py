@@ -1,4 +1,4 @@
-"""Replicas that keep their certificates themselves: mode `self`, with the rights of deploy/base and no others."""
+"""Replicas that keep their certificates themselves: mode `self`, with the rights of deploy/overlays/self and no others."""
 
 import json
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ from certs.issue import Pair, cross_sign, issue_ca, issue_leaf
 from certs.keeper import KINDS, SERVING, Keeper
 from certs.loop import Report
 from certs.rotate import CA_NAME, Material
-from tests.cluster.cluster import BASE, Cluster
+from tests.cluster.cluster import OVERLAY, Cluster
 from tests.serving import eventually
 
 ENTRIES: Mapping[Kind, tuple[str, ...]] = {
@@ -112,8 +112,9 @@ class Place:
         return file
 
     def shipped_account(self) -> Path:
-        """A kubeconfig of an account that may do here what deploy/base grants, and nothing else."""
-        documents = list(yaml.safe_load_all((BASE / "rbac.yaml").read_text()))
+        """A kubeconfig of an account that may do here what deploy/overlays/self grants, and nothing else."""
+        manifests = [OVERLAY / "rbac.yaml", OVERLAY.parents[1] / "base" / "serviceaccount.yaml"]
+        documents = [document for path in manifests for document in yaml.safe_load_all(path.read_text())]
         for document in documents:
             cluster_wide = document["kind"].startswith("Cluster")
             document["metadata"] = {"name": self.names.configuration if cluster_wide else document["metadata"]["name"]}

@@ -1,4 +1,4 @@
-"""`python -m tests.cluster.reapplied`: while the CA rotates, deploy/base is applied every second, in which no caBundle is.
+"""`python -m tests.cluster.reapplied`: while the CA rotates, overlays/self is applied every second, in which no caBundle is.
 
     server-side  kubectl apply --server-side --force-conflicts, as Argo CD and Flux do
     client-side  kubectl apply
@@ -25,7 +25,7 @@ import yaml
 
 from certs.cluster import CONFIGURATIONS, Kind, Watched
 from certs.rotate import PHASES
-from tests.cluster.cluster import BASE, Cluster
+from tests.cluster.cluster import OVERLAY, Cluster
 from tests.cluster.creators import Create, Creators
 from tests.cluster.play import Figures, play, say
 from tests.cluster.replicas import ROUTING
@@ -218,8 +218,8 @@ def broken(figures: Figures) -> list[str]:
 
 
 def _documents(cluster: Cluster) -> list[dict[str, Any]]:
-    """Everything in deploy/base, but that the Service has no selector: its endpoints are the test's."""
-    documents = list(yaml.safe_load_all(cluster.kubectl("kustomize", BASE).stdout))
+    """Everything in deploy/overlays/self, but that the Service has no selector: its endpoints are the test's."""
+    documents = list(yaml.safe_load_all(cluster.kubectl("kustomize", OVERLAY).stdout))
     for document in documents:
         if document["kind"] == "Service":
             del document["spec"]["selector"]

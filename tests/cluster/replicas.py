@@ -1,4 +1,4 @@
-"""Replicas of the real server behind the Service of deploy/base: each a process on an address of its own.
+"""Replicas of the real server behind the Service of deploy/overlays/self: each a process on an address of its own.
 
 The test plays kubelet, endpoint controller and Deployment; everything else is real. Needs a network of its own (netns.py).
 """
@@ -57,7 +57,7 @@ class Replica:
 
 
 class Replicas:
-    """`with Replicas(cluster, directory, 3) as replicas:` registers deploy/base and has so many called.
+    """`with Replicas(cluster, directory, 3) as replicas:` registers deploy/overlays/self and has so many called.
 
     Every one of them is ended on the way out. `settings` are further settings of the server.
     """

@@ -1,4 +1,4 @@
-"""`python -m tests.cluster.rights`: the rights of deploy/base are enough for everything, and none of them is one too many.
+"""`python -m tests.cluster.rights`: the rights of overlays/self are enough for everything, and none of them is one too many.
 
 With all of them a replica installs its certificates, rotates the CA, and mends what somebody deletes or corrupts. Then each
 verb on each resource is taken away, one at a time: something of that must fail, visibly. Exit status 1 when nothing does.
@@ -18,7 +18,7 @@ from typing import Any, Final
 import yaml
 
 from certs.rotate import MARGIN
-from tests.cluster.cluster import BASE, Cluster
+from tests.cluster.cluster import OVERLAY, Cluster
 from tests.cluster.damages import DAMAGES
 from tests.cluster.harmed import SECONDS, SETTLE, Harmed
 from tests.cluster.kept import ACCOUNT
@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> Figures:
         Harmed(cluster, Path(directory), 1) as replicas,
     ):
         replicas.kill(replicas.running[0], lag=0)
-        every = list(rights(list(yaml.safe_load_all(cluster.kubectl("kustomize", BASE).stdout))))
+        every = list(rights(list(yaml.safe_load_all(cluster.kubectl("kustomize", OVERLAY).stdout))))
         with_all = _tried(replicas, 100)
         without: dict[str, Figures] = {}
         for number, right in enumerate(every[:: options.each], start=101):
@@ -170,7 +170,7 @@ def broken(figures: Figures) -> list[str]:
     """Every promise that these figures break, as sentences."""
     problems = []
     if figures["with_all"]["done"] != list(ACTS) or figures["with_all"]["forbidden"]:
-        problems.append(f"the rights of deploy/base are not enough: {figures['with_all']}")
+        problems.append(f"the rights of deploy/overlays/self are not enough: {figures['with_all']}")
     for right, tried in figures["without"].items():
         told = tried["forbidden"] and f"{tried['verb']} {tried['resource']}" in tried["cannot"]
         if not told:

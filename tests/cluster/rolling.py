@@ -1,7 +1,7 @@
 """`python -m tests.cluster.rolling`: replicas are restarted, and some are killed, while pods are created all the time.
 
-The API server finds the replicas as it does in a cluster: by the Service of deploy/base and its endpoints. Exit status 1 when
-an orderly restart cost a single create, or a kill more than it must.
+The API server finds the replicas as it does in a cluster: by the Service of deploy/overlays/self and its endpoints. Exit status
+1 when an orderly restart cost a single create, or a kill more than it must.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """`python -m tests.cluster.rotation`: the CA is replaced again and again while pods are created all the time.
 
 Two API servers share one etcd, and the second hears of everything late. The replicas are those of mode `self`, with the rights
-of deploy/base. What is not waited for is the margin for API servers that learn late: the replicas' clock is driven past it, but
-only after more time than this one lags. Exit status 1 when a rotation cost anything.
+of deploy/overlays/self. What is not waited for is the margin for API servers that learn late: the replicas' clock is driven
+past it, but only after more time than this one lags. Exit status 1 when a rotation cost anything.
 """
 
 import argparse

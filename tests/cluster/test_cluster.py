@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.cluster.binaries import kubernetes_version
-from tests.cluster.cluster import BASE, Cluster
+from tests.cluster.cluster import OVERLAY, Cluster
 from tests.cluster.tied import until
 from tests.cluster.webhook import Webhook
 
@@ -75,12 +75,12 @@ def test_warnings_are_read_from_the_answer(cluster: Cluster) -> None:
 
 
 def test_manifests_render_byte_identically_twice(cluster: Cluster) -> None:
-    once, twice = (cluster.kubectl("kustomize", BASE).stdout for _ in range(2))
+    once, twice = (cluster.kubectl("kustomize", OVERLAY).stdout for _ in range(2))
     assert once == twice
 
 
 def test_an_unknown_field_in_a_manifest_is_refused(cluster: Cluster) -> None:
-    documents = yaml.safe_load_all(cluster.kubectl("kustomize", BASE).stdout)
+    documents = yaml.safe_load_all(cluster.kubectl("kustomize", OVERLAY).stdout)
     (service,) = (document for document in documents if document["kind"] == "Service")
     service["metadata"]["namespace"] = "default"
     service["spec"]["sessionAfinity"] = "None"

@@ -1,4 +1,4 @@
-"""The account of deploy/base may do what it needs, and nothing else."""
+"""The account of deploy/overlays/self may do what it needs, and nothing else."""
 
 from collections.abc import Callable
 from typing import Any
@@ -81,4 +81,4 @@ def test_a_right_that_nobody_misses_is_named(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("key", "value"), [("done", ["installation"]), ("forbidden", True)])
 def test_rights_that_are_not_enough_are_named(key: str, value: object) -> None:
     [sentence] = broken(tweaked(SEEN, {f"with_all.{key}": value}))
-    assert sentence.startswith("the rights of deploy/base are not enough: ")
+    assert sentence.startswith("the rights of deploy/overlays/self are not enough: ")

@@ -13,7 +13,7 @@ from tests.monitoring.traffic import mistakes, reviews
 from tests.monitoring.watched import Watched
 from tests.serving import Server
 
-ALERTS = Path(__file__).resolve().parents[2] / "deploy" / "monitoring" / "alerts.yaml"
+ALERTS = Path(__file__).resolve().parents[2] / "deploy" / "chart" / "files" / "alerts.yaml"
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ def blocks(alert: str) -> list[str]:
 
 @contextmanager
 def keeping(directory: Path) -> Iterator[Keeping]:
-    """One that is ready, with the rights of deploy/base; nothing in its log may be a traceback."""
+    """One that is ready, with the rights of deploy/overlays/self; nothing in its log may be a traceback."""
     with Cluster() as cluster:
         cluster.register_service(b"")
         account, clock, wall, log = (directory / name for name in ("kubeconfig", "clock", "wall", "server.log"))

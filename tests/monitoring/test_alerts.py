@@ -347,8 +347,8 @@ def test_memory_is_high_at_four_fifths_of_what_two_workers_leave_of_the_limit_in
     assert expected in " ".join(rule["expr"].split())
 
 
-def test_the_runbook_asks_for_exactly_the_rights_of_deploy_base() -> None:
-    base = yaml.safe_load_all((ROOT / "deploy" / "base" / "rbac.yaml").read_text())
+def test_the_runbook_asks_for_exactly_the_rights_of_mode_self() -> None:
+    base = yaml.safe_load_all((ROOT / "deploy" / "overlays" / "self" / "rbac.yaml").read_text())
     given = {
         (verb, f"{resource}{'.' + group if group == 'coordination.k8s.io' else ''}{'/' + name if name else ''}")
         for document in base

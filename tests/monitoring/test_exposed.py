@@ -16,7 +16,7 @@ from tests.monitoring.watched import INTERVAL
 from tests.serving import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
-DASHBOARD: Final[dict[str, Any]] = json.loads((ROOT / "deploy" / "monitoring" / "dashboard.json").read_text())
+DASHBOARD: Final[dict[str, Any]] = json.loads((ROOT / "deploy" / "chart" / "files" / "dashboard.json").read_text())
 OBSERVABILITY = (ROOT / "docs" / "observability.md").read_text()
 RULES: Final = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
 PANELS: Final = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]

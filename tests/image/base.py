@@ -34,6 +34,8 @@ def programs() -> None:
     """Have what builds and runs an image installed; raises Unavailable."""
     if os.geteuid() != 0:
         raise Unavailable("no image is built or run here: debootstrap and containers without a daemon need root")
+    # debootstrap is there, and what it calls; not every root has them on his PATH
+    os.environ["PATH"] = ":".join(dict.fromkeys([*os.environ["PATH"].split(":"), "/usr/sbin", "/sbin"]))
     if missing := [package for program, package in PROGRAMS.items() if shutil.which(program) is None]:
         subprocess.run([ROOT / "scripts" / "install-system-packages", *missing], check=True)
     if missing := [program for program in PROGRAMS if shutil.which(program) is None]:

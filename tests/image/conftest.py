@@ -1,5 +1,6 @@
 """The image, built once by the command that people use, loaded and mounted; without root that is skipped, except in CI."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,9 @@ class Builds:
 
     def _trust(self, environment: Mapping[str, str]) -> str:
         """A machine whose packages come through a CA of its own has told pip so, and inside the build pip must know as well."""
-        ca = environment.get("PIP_CERT")
+        asked = [sys.executable, "-m", "pip", "config", "list"]
+        configured = subprocess.run(asked, env=environment, capture_output=True, text=True, check=False).stdout
+        ca = next(iter(re.findall(r"^(?::env:|global|install)\.cert='(.+)'$", configured, re.MULTILINE)), "")
         if not ca:
             return ""
         configuration = self.directory / "pip.conf"

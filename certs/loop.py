@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,7 +30,7 @@ class Report:
     skew: float | None = None  # seconds by which this machine's clock is ahead of the API server's
 
 
-class Loop:
+class Loop(ABC):
     """Its watches have threads of their own.
 
     `tell` takes how things stand after each look, and `failed` what went wrong: each time, so that what lasts can be told from
@@ -61,11 +62,11 @@ class Loop:
         self._changed.set()
         self._thread.join(seconds)
 
+    @abstractmethod
     def _look(self) -> bool:
         """True when something was done, so that there may be more to do."""
-        raise NotImplementedError
 
-    def _leave(self) -> None:
+    def _leave(self) -> None:  # noqa: B027 - not everybody has something to leave
         """The last thing that is done."""
 
     def _error(self) -> ClusterError | None:

@@ -20,12 +20,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import yaml
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from scripts.throwaway import free_ports
 from tests.cluster.binaries import binaries
 from tests.cluster.counters import Counted
-from tests.cluster.pki import Authority, KeyPair, write_key
+from tests.cluster.pki import Keys
 from tests.cluster.tied import Tied, until
 
 OVERLAY = Path(__file__).resolve().parents[2] / "deploy" / "overlays" / "self"
@@ -137,7 +136,7 @@ class Cluster(ApiServer):
             temporary = tempfile.TemporaryDirectory(prefix="dpdk-webhook-cluster-")
             self.directory = Path(stack.enter_context(temporary))
             etcd = self._start_etcd(stack)
-            keys = _Keys.made(self.directory)
+            keys = Keys.made(self.directory)
             self._start_apiserver(stack, self, "kube-apiserver", etcd, keys)
             major, minor, *_ = self.api("GET", "/version").body["gitVersion"].removeprefix("v").split(".")
             self.version = int(major), int(minor)
@@ -270,14 +269,14 @@ class Cluster(ApiServer):
         return client
 
     def _start_apiserver(
-        self, stack: ExitStack, server: ApiServer, name: str, etcd: str, keys: "_Keys", flags: Sequence[str] = ()
+        self, stack: ExitStack, server: ApiServer, name: str, etcd: str, keys: Keys, flags: Sequence[str] = ()
     ) -> None:
         """Start one on this etcd, and let `server` be it when it is ready."""
         (port,) = free_ports(1)
         server.url = f"https://127.0.0.1:{port}"
         server.kubeconfig = self.directory / f"{name}.kubeconfig"
         server.kubeconfig.touch(mode=0o600)
-        server.kubeconfig.write_text(json.dumps(_kubeconfig(server.url, keys.authority, keys.admin)))
+        server.kubeconfig.write_text(json.dumps(keys.kubeconfig(server.url)))
         server._log = self.directory / f"{name}.log"
         server._command = (
             self.programs / "kube-apiserver",
@@ -306,7 +305,7 @@ class Cluster(ApiServer):
         server._http = stack.enter_context(http)
         server.wait_ready()
 
-    def _start_second(self, stack: ExitStack, etcd: str, keys: "_Keys", lag: float) -> None:
+    def _start_second(self, stack: ExitStack, etcd: str, keys: Keys, lag: float) -> None:
         """Start the second server on time, as it asks etcd much before it is ready, and only then let it lag."""
         (port,) = free_ports(1)
         command = ("-m", "tests.cluster.lagging", str(port), str(urlsplit(etcd).port), str(lag))
@@ -318,7 +317,7 @@ class Cluster(ApiServer):
         self._start_apiserver(stack, self.second, "second-kube-apiserver", proxied, keys, LAGGING)
         os.kill(proxy.pid, signal.SIGUSR1)
 
-    def _start_controllers(self, stack: ExitStack, keys: "_Keys") -> None:
+    def _start_controllers(self, stack: ExitStack, keys: Keys) -> None:
         client = (f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0")
         chosen = [f"--controllers={CONTROLLERS}"]
         if self._whole:
@@ -354,25 +353,6 @@ class Cluster(ApiServer):
         return child
 
 
-class _Keys(NamedTuple):
-    """What the API servers of one cluster, and those who speak with them, have in common."""
-
-    authority: Path  # the certificate of the CA
-    serving: KeyPair
-    admin: KeyPair
-    accounts: Path  # signs the tokens of ServiceAccounts
-
-    @classmethod
-    def made(cls, directory: Path) -> Self:
-        authority = Authority(directory)
-        return cls(
-            authority.certificate,
-            authority.server("kube-apiserver", dns="localhost", address="127.0.0.1"),
-            authority.client("admin", group="system:masters"),
-            write_key(directory / "accounts.key", ec.generate_private_key(ec.SECP256R1())),
-        )
-
-
 def answers_ok(http: httpx.Client, url: str) -> bool:
     try:
         return http.get(url).status_code == httpx.codes.OK
@@ -382,21 +362,6 @@ def answers_ok(http: httpx.Client, url: str) -> bool:
 
 def _webhooks(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [webhook for document in documents for webhook in document.get("webhooks", [])]
-
-
-def _kubeconfig(url: str, authority: Path, admin: KeyPair) -> dict[str, Any]:
-    def data(path: Path) -> str:
-        return base64.b64encode(path.read_bytes()).decode()
-
-    user = {"client-certificate-data": data(admin.certificate), "client-key-data": data(admin.key)}
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "test", "cluster": {"server": url, "certificate-authority-data": data(authority)}}],
-        "users": [{"name": "admin", "user": user}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
-        "current-context": "test",
-    }
 
 
 def _deployment(pod: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import httpx
 
 from tests.cluster.away import mount
 from tests.cluster.cluster import Cluster
-from tests.cluster.installers import BY, DEPLOY, NAMESPACE, PATIENCE, REPLICAS, Installer, are_built
+from tests.cluster.installers import BY, NAMESPACE, PATIENCE, REPLICAS, Installer, are_built, parser
 from tests.cluster.kubelet import Kubelet
 from tests.cluster.lifecycle import wait_for_node
 from tests.cluster.play import NOT_PLAYED, Figures, play, say
@@ -218,16 +218,10 @@ def broken(figures: Figures) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.cluster.coldstart",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--only", nargs="+", choices=CASES, metavar="CASE", help="these, in this order (default: both)")
-    parser.add_argument("--by", choices=BY, default="kustomize", help="who installs (default: %(default)s)")
-    parser.add_argument("--deploy", type=Path, default=DEPLOY, help="where chart and overlays are (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=20, help="creates a second, a third of them plain (default: %(default)s)")
-    return play(parser, arguments, run, broken) if are_built() else NOT_PLAYED
+    by = "who installs (default: %(default)s)"
+    options = parser("tests.cluster.coldstart", __doc__, BY, default="kustomize", help=by)
+    options.add_argument("--only", nargs="+", choices=CASES, metavar="CASE", help="these, in this order (default: both)")
+    return play(options, arguments, run, broken) if are_built() else NOT_PLAYED
 
 
 if __name__ == "__main__":

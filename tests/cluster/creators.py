@@ -5,11 +5,9 @@ import json
 import math
 import re
 import ssl
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from statistics import quantiles
@@ -20,6 +18,7 @@ import httptools
 import httpx
 import uvloop
 
+from tests.cluster.background import Background
 from tests.cluster.cluster import ApiServer
 from tests.oracle import violations
 
@@ -98,7 +97,7 @@ def pod(number: int, *, annotated: bool) -> dict[str, Any]:
     }
 
 
-class Creators:
+class Creators(Background):
     """`with Creators(server, namespace, …) as creators:` creates pods, in a thread of its own, until the block ends.
 
     Either `rate` of them a second, whatever becomes of those before (open loop), of which every sixth is plain; or always
@@ -118,24 +117,14 @@ class Creators:
         most: int = MOST,
         store: bool = True,
     ) -> None:
+        super().__init__()
         self._rate = rate
         self._at_once = at_once
         self._most = most
         self._store = store
         self._api = _Api(server.url, server.administrator)
         self._path = f"/api/v1/namespaces/{namespace}/pods"
-        self._end = threading.Event()
-        self._thread = ThreadPoolExecutor(1, "creators")
         self.creates: list[Create] = []
-
-    def __enter__(self) -> Self:
-        self._done = self._thread.submit(self._run)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.shutdown()
-        self._done.result()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -3,10 +3,11 @@
 The upgrade is to another image, another setting, another annotation and one more replica.
 """
 
+import argparse
 import os
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,17 @@ class Kustomize(Installer):
 
 
 BY: Mapping[str, type[Installer]] = {"helm": Helm, "helm3": Helm3, "kustomize": Kustomize}
+
+
+def parser(module: str, description: str | None, ways: Iterable[str], **by: Any) -> argparse.ArgumentParser:
+    """For a scenario in which somebody installs: `options.by` is one of these ways, or several, as `by` says of `--by`."""
+    found = argparse.ArgumentParser(
+        prog=f"python -m {module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    found.add_argument("--by", choices=tuple(ways), **by)
+    found.add_argument("--deploy", type=Path, default=DEPLOY, help="where chart and overlays are (default: %(default)s)")
+    found.add_argument("--rate", type=float, default=20, help="creates a second, a third of them plain (default: %(default)s)")
+    return found
 
 
 def are_built() -> bool:

@@ -12,7 +12,6 @@ is left over than docs/install.md says.
 
 import argparse
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,11 +25,12 @@ import httpx
 
 from tests.cluster import installers
 from tests.cluster.away import mount
+from tests.cluster.background import Background
 from tests.cluster.binaries import BuildError, GoUnavailableError, cert_manager
 from tests.cluster.certmanager import BY, CertManager, Charted, Overlaid, Site, key, serial, serials
 from tests.cluster.cluster import Cluster
 from tests.cluster.configured import MUTATING, Configured
-from tests.cluster.installers import DEPLOY, are_built
+from tests.cluster.installers import are_built, parser
 from tests.cluster.kubelet import Kubelet
 from tests.cluster.leftover import everything, left_over
 from tests.cluster.lifecycle import AROUND, GONE, LEARNS, Span, wait_for_node
@@ -46,29 +46,28 @@ LOOK = 0.1
 SLOW = 8.0  # seconds after which it issues even where no pod waits for that
 
 
-class Onlooker:
+class Onlooker(Background):
     """`with Onlooker(site, manager) as onlooker:` notes when (monotonic) each step of an install was first seen.
 
     cert-manager is paused until a pod waits for it, or SLOW is over.
     """
 
     def __init__(self, site: Site, manager: CertManager) -> None:
+        super().__init__()
         self._site, self._manager = site, manager
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="onlooker")
         self.seen: dict[str, float] = {}
         self.waits: set[str] = set()
 
     def __enter__(self) -> Self:
         self._manager.pause()
         self._began = time.monotonic()
-        self._thread.start()
-        return self
+        return super().__enter__()
 
     def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-        self._manager.go_on()
+        try:
+            super().__exit__()
+        finally:
+            self._manager.go_on()
         self._look()
 
     def _run(self) -> None:
@@ -289,16 +288,9 @@ def is_cert_manager_built() -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.cluster.issuers",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
     ways = "how it is installed, one after the other (default: each)"
-    parser.add_argument("--by", nargs="+", choices=BY, default=list(BY), metavar="WAY", help=ways)
-    parser.add_argument("--deploy", type=Path, default=DEPLOY, help="where chart and overlays are (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=20, help="creates a second, a third of them plain (default: %(default)s)")
-    return play(parser, arguments, run, broken) if are_built() and is_cert_manager_built() else NOT_PLAYED
+    options = parser("tests.cluster.issuers", __doc__, BY, nargs="+", default=list(BY), metavar="WAY", help=ways)
+    return play(options, arguments, run, broken) if are_built() and is_cert_manager_built() else NOT_PLAYED
 
 
 if __name__ == "__main__":

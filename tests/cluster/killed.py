@@ -49,6 +49,7 @@ VICTIM = CALLED  # the number of the one that is killed
 STABLE = 30.0  # seconds, with the margin driven, from the moment when the victim's process is up again
 LATE = 8.0  # seconds; a Lease is free after 6
 TRIES = 5  # rotations in which a phase that lasts some milliseconds is seen once
+THERE = 20.0  # seconds from the death of all replicas until those that come then are called, without the lag
 FORGOTTEN = 0.5  # seconds after the death of a replica, its endpoint is; it dies in less
 NOBODY = ("no endpoints available",)
 
@@ -232,6 +233,8 @@ def broken(figures: Figures) -> list[str]:
             problems.append(f"{case}: {each['unexcused']} creates failed: {each['problems']}")
         if each["stable_after_seconds"] > STABLE:
             problems.append(f"{case}: stable only {each['stable_after_seconds']:.1f} s after the replica was back")
+        if each.get("nobody_there_seconds", 0.0) > THERE + figures["lag_seconds"]:
+            problems.append(f"{case}: nobody was there for {each['nobody_there_seconds']:.1f} s")
         if not each["stored"]:
             problems.append(f"{case}: no pod was created")
     return problems

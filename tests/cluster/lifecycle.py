@@ -35,7 +35,7 @@ from tests.cluster.away import mount
 from tests.cluster.cluster import Cluster
 from tests.cluster.configured import MUTATING, POLICIES, Configured
 from tests.cluster.drift import drift
-from tests.cluster.installers import BY, DEPLOY, PATIENCE, REPLICAS, TAG, Installer, are_built
+from tests.cluster.installers import BY, PATIENCE, REPLICAS, TAG, Installer, are_built, parser
 from tests.cluster.kept import NAMES
 from tests.cluster.kubelet import Kubelet
 from tests.cluster.leftover import everything, left_over, lost
@@ -357,20 +357,13 @@ def _of_objects(each: Figures) -> list[tuple[bool, str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.cluster.lifecycle",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
     ways = "by which tools, in turn (default: each)"
-    parser.add_argument("--by", nargs="+", choices=BY, default=list(BY), metavar="TOOL", help=ways)
-    parser.add_argument("--rounds", type=int, default=20, help="(default: %(default)s)")
-    parser.add_argument("--ends", nargs="+", choices=ENDS, default=ENDS, metavar="END", help="what comes before an uninstall")
-    parser.add_argument("--rate", type=float, default=20, help="creates a second, a third of them plain (default: %(default)s)")
-    parser.add_argument("--deploy", type=Path, default=DEPLOY, help="where chart and overlays are (default: %(default)s)")
+    options = parser("tests.cluster.lifecycle", __doc__, BY, nargs="+", default=list(BY), metavar="TOOL", help=ways)
+    options.add_argument("--rounds", type=int, default=20, help="(default: %(default)s)")
+    options.add_argument("--ends", nargs="+", choices=ENDS, default=ENDS, metavar="END", help="what comes before an uninstall")
     drifting = "seconds in which everything is applied each second, in the first round of each tool (default: %(default)s)"
-    parser.add_argument("--drift", type=float, default=5, help=drifting)
-    return play(parser, arguments, run, broken) if are_built() else NOT_PLAYED
+    options.add_argument("--drift", type=float, default=5, help=drifting)
+    return play(options, arguments, run, broken) if are_built() else NOT_PLAYED
 
 
 if __name__ == "__main__":

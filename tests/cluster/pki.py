@@ -1,9 +1,10 @@
 """The cluster's own certificates: a CA that signs for the API server and for its clients."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -48,10 +49,45 @@ class Authority:
             builder = builder.add_extension(names, critical=False)
         certificate = self._directory / f"{stem}.crt"
         certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-        return KeyPair(certificate, write_key(self._directory / f"{stem}.key", key))
+        return KeyPair(certificate, _write_key(self._directory / f"{stem}.key", key))
 
 
-def write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> Path:
+class Keys(NamedTuple):
+    """What the API servers of one cluster, and those who speak with them, have in common."""
+
+    authority: Path  # the certificate of the CA
+    serving: KeyPair
+    admin: KeyPair
+    accounts: Path  # signs the tokens of ServiceAccounts
+
+    @classmethod
+    def made(cls, directory: Path) -> Self:
+        authority = Authority(directory)
+        return cls(
+            authority.certificate,
+            authority.server("kube-apiserver", dns="localhost", address="127.0.0.1"),
+            authority.client("admin", group="system:masters"),
+            _write_key(directory / "accounts.key", ec.generate_private_key(ec.SECP256R1())),
+        )
+
+    def kubeconfig(self, url: str) -> dict[str, Any]:
+        """The administrator's, for the API server at this URL."""
+
+        def data(path: Path) -> str:
+            return base64.b64encode(path.read_bytes()).decode()
+
+        user = {"client-certificate-data": data(self.admin.certificate), "client-key-data": data(self.admin.key)}
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": {"server": url, "certificate-authority-data": data(self.authority)}}],
+            "users": [{"name": "admin", "user": user}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+            "current-context": "test",
+        }
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> Path:
     """Write a key in the form (SEC 1) from which the API server also takes the public half for its service accounts."""
     sec1 = serialization.PrivateFormat.TraditionalOpenSSL
     pem = key.private_bytes(serialization.Encoding.PEM, sec1, serialization.NoEncryption())

@@ -11,11 +11,9 @@ soon each is mended, and that the rotation ends when the tool does.
 
 import argparse
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +23,7 @@ import yaml
 
 from certs.cluster import CONFIGURATIONS, Kind, Watched
 from certs.rotate import PHASES
+from tests.cluster.background import Background
 from tests.cluster.cluster import OVERLAY, Cluster
 from tests.cluster.creators import Create, Creators
 from tests.cluster.play import Figures, play, say
@@ -153,23 +152,13 @@ class Versions:
         self._watched.start()
 
 
-class Repeated:
+class Repeated(Background):
     """`with Repeated(apply) as repeated:` does it every second, in a thread of its own, until the block ends."""
 
     def __init__(self, apply: Callable[[], object]) -> None:
+        super().__init__()
         self._apply = apply
-        self._end = threading.Event()
-        self._thread = ThreadPoolExecutor(1, "gitops")
         self.times = 0
-
-    def __enter__(self) -> "Repeated":
-        self._done = self._thread.submit(self._run)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.shutdown()
-        self._done.result()
 
     def _run(self) -> None:
         due = time.monotonic()

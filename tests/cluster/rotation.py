@@ -12,11 +12,9 @@ import socket
 import ssl
 import statistics
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +28,7 @@ from cryptography.exceptions import InvalidSignature
 from certs.cluster import CONFIGURATIONS
 from certs.pem import certificates, fingerprint, pem_of
 from certs.rotate import CA_CRT, MARGIN, OLD_CA_CRT, TLS_CRT, Demand, Seen
+from tests.cluster.background import Background
 from tests.cluster.cluster import ApiServer, Cluster
 from tests.cluster.counters import MUTATE, VALIDATE, Counted, samples
 from tests.cluster.creators import MOST, Create, Creators, Tally, longest_gap
@@ -162,29 +161,19 @@ def _fingerprint(kept: Kept, key: str) -> str:
     return fingerprint((kept.held().data or {})[key])
 
 
-class Newcomers:
+class Newcomers(Background):
     """A TLS client, again and again, that trusts what an API server has heard that it is to trust, and connects to a replica.
 
     API servers connect when they need one more connection, or when they have heard of another caBundle; these do all the time.
     """
 
     def __init__(self, kept: Kept, servers: Mapping[str, ApiServer]) -> None:
+        super().__init__()
         self._kept, self._servers = kept, servers
-        self._end = threading.Event()
-        self._thread = ThreadPoolExecutor(1, "newcomers")
         self._trusted: dict[str, Counter[str]] = {name: Counter() for name in servers}
         self._failed: Counter[str] = Counter()
         self._connections: set[str] = set()
         self.shown: dict[str, set[str]] = {}  # the fingerprint of each leaf: the addresses that served it
-
-    def __enter__(self) -> Self:
-        self._done = self._thread.submit(self._run)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.shutdown()
-        self._done.result()
 
     def record(self) -> Figures:
         """How many were let in, by what they trusted and what they were shown; and how many connections API servers made."""

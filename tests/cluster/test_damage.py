@@ -55,10 +55,31 @@ def test_what_is_promised_of_the_secret_the_lease_and_the_clock_is_that_no_creat
 
 SEEN: Figures = {
     "parts": {
-        "bundle": {"costs": True, "told_seconds": 0.1, "healed_seconds": 9.9, "failed": 3, "last_failure_seconds": 0.5},
-        "clock": {"costs": False, "told_seconds": 4.9, "written": 0, "steps_done": 0, "harmed": 0, "failed": 0},
-        "foreign": {"costs": False, "handshakes": 900, "refused_handshakes": 0, "told": ["invalid"], "failed": 0},
-        "swap": {"costs": False, "served_seconds": 0.9, "lost_connections": 0, "refused_handshakes": 0, "failed": 0},
+        "bundle": {
+            "costs": True,
+            "creates": 60,
+            "told_seconds": 0.1,
+            "healed_seconds": 9.9,
+            "failed": 3,
+            "last_failure_seconds": 0.5,
+        },
+        "clock": {"costs": False, "creates": 60, "told_seconds": 4.9, "written": 0, "steps_done": 0, "harmed": 0, "failed": 0},
+        "foreign": {
+            "costs": False,
+            "creates": 60,
+            "handshakes": 900,
+            "refused_handshakes": 0,
+            "told": ["invalid"],
+            "failed": 0,
+        },
+        "swap": {
+            "costs": False,
+            "creates": 60,
+            "served_seconds": 0.9,
+            "lost_connections": 0,
+            "refused_handshakes": 0,
+            "failed": 0,
+        },
     },
 }
 
@@ -83,6 +104,7 @@ SEEN: Figures = {
         ("swap.refused_handshakes", 1, ["swap: refused_handshakes is 1"]),
         ("foreign.told", [], ["foreign: no metric said that the Secret can't be used"]),
         ("swap.mended_too_early", 1, ["swap: mended_too_early is 1"]),
+        ("swap.creates", 0, ["swap: no pod was created"]),
     ],
 )
 def test_each_broken_promise_is_named(place: str, value: object, sentences: list[str]) -> None:

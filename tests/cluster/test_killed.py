@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.cluster.creators import Create
-from tests.cluster.killed import CASES, DID, SAW, STABLE, broken, judged
+from tests.cluster.killed import CASES, DID, SAW, STABLE, THERE, broken, judged
 from tests.cluster.play import Figures
 from tests.cluster.tended import Outage
 from tests.minimal import tweaked
@@ -34,17 +34,19 @@ def test_every_step_and_every_phase_has_its_case() -> None:
 
 
 SEEN: Figures = {
+    "lag_seconds": 2,
     "cases": [
         {
             "case": "aside:did:issuing:Write",
             "exit_code": -signal.SIGKILL,
+            "nobody_there_seconds": 5.0,
             "stable_after_seconds": 3.0,
             "stored": 30,
             "unexcused": 0,
             "problems": {},
         },
         {"case": "alone", "stable_after_seconds": 3.0, "stored": 30, "unexcused": 0, "problems": {}},
-    ]
+    ],
 }
 
 
@@ -53,6 +55,8 @@ SEEN: Figures = {
     [
         ("cases.0.exit_code", -signal.SIGKILL, []),
         ("cases.0.exit_code", 1, ["aside:did:issuing:Write: the replica ended by itself, with 1"]),
+        ("cases.0.nobody_there_seconds", THERE + 1, []),
+        ("cases.0.nobody_there_seconds", THERE + 3, ["aside:did:issuing:Write: nobody was there for 23.0 s"]),
         ("cases.1.unexcused", 2, ["alone: 2 creates failed: {}"]),
         ("cases.1.stable_after_seconds", STABLE + 1, ["alone: stable only 31.0 s after the replica was back"]),
         ("cases.1.stored", 0, ["alone: no pod was created"]),

@@ -14,13 +14,14 @@ from tests.deploy.rendered import Installers
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     build_for(session, "installers", binaries.installers)
+    build_for(session, "installers", binaries.binaries)
     build_for(session, "own_cluster", binaries.binaries)
     build_for(session, "definitions", crds.definitions)
 
 
 @pytest.fixture(scope="session")
 def installers() -> Installers:
-    return Installers(binaries.installers())
+    return Installers(binaries.installers(), binaries.binaries() / "kubectl")
 
 
 @pytest.fixture(scope="session")

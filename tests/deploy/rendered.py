@@ -58,21 +58,22 @@ def by_key(objects: Sequence[Object]) -> dict[Key, Object]:
 
 @dataclass(frozen=True, slots=True)
 class Installers:
-    """helm in its two majors, and kustomize."""
+    """helm in its two majors, and kustomize, also as kubectl has it, in an older version where that one is older."""
 
     directory: Path
+    kubectl: Path
 
     def helm(self, values: Values | None = None, *, program: str = "helm", release: str = NAME, namespace: str = NAME) -> str:
         """What `helm template` prints; raises Refused."""
         command = ["template", release, str(CHART), "--namespace", namespace, "--kube-version", OLDEST, "--values", "-"]
         return self.run(program, *command, stdin=json.dumps(values or {}))
 
-    def kustomize(self, directory: Path) -> str:
-        """What `kustomize build` prints; raises Refused, also when it only warns."""
-        return self.run("kustomize", "build", str(directory))
+    def kustomize(self, directory: Path, *, program: str = "kustomize") -> str:
+        """What `kustomize build` prints, or `kubectl kustomize`; raises Refused, also when it only warns."""
+        return self.run(program, "build" if program == "kustomize" else "kustomize", str(directory))
 
     def run(self, program: str, *arguments: str, stdin: str = "") -> str:
-        command: list[str | Path] = [self.directory / program, *arguments]
+        command: list[str | Path] = [self.kubectl if program == "kubectl" else self.directory / program, *arguments]
         run = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60)
         if run.returncode or run.stderr:
             raise Refused(run.stderr)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from scripts.manifests import DEPLOY
 from tests.cluster.cluster import Cluster
 from tests.cluster.rights import rights
 from tests.cluster.tied import until
-from tests.deploy.applied import make_namespace, replica
+from tests.deploy.applied import live, make_namespace, replica
 from tests.deploy.consistent import Installation
 from tests.deploy.rendered import Installers, kustomization, read
 
@@ -90,7 +91,7 @@ def text_of(installers: Installers, tmp_path_factory: pytest.TempPathFactory) ->
     names = {"namePrefix": "green-", "nameSuffix": "-1", "namespace": "meadow"}
     built = kustomization(directory / "my", resources=["../deploy/overlays/self"], **names)
     releases = {name: installers.helm(release=name, namespace=namespace) for name, namespace in RELEASES}
-    return {**releases, "kustomized": installers.kustomize(built)}
+    return {**releases, "kustomized": installers.kustomize(built, program="kubectl")}
 
 
 @pytest.fixture(scope="module", params=[*(name for name, _ in RELEASES), "kustomized"])
@@ -102,6 +103,23 @@ def account(request: pytest.FixtureRequest, own_cluster: Cluster, text_of: dict[
     own_cluster.kubectl(*apply, input=text)
     yield Account(own_cluster, here)
     own_cluster.kubectl("delete", "--wait=false", "-f", "-", input=text)
+
+
+def test_what_kubectl_gives_a_namespace_by_mistake_is_stored_without_one(own_cluster: Cluster, text_of: dict[str, str]) -> None:
+    """https://github.com/kubernetes-sigs/kustomize/issues/6051"""
+    policies = [each for each in read(text_of["kustomized"]) if each["kind"].startswith("ValidatingAdmissionPolicy")]
+    assert [each["metadata"]["namespace"] for each in policies] == ["meadow"] * 4
+    text = yaml.safe_dump_all(policies)
+    make_namespace(own_cluster, "meadow")
+    try:
+        for way in ("--server-side=true", "--server-side=false"):
+            own_cluster.kubectl("apply", way, "--force-conflicts=" + way.partition("=")[2], "-f", "-", input=text)
+            stored = [live(own_cluster, each) for each in policies]
+            assert [each and each["metadata"].get("namespace", "") for each in stored] == [""] * 4
+            assert own_cluster.kubectl("diff", way, "-f", "-", input=text, check=False).stdout == ""
+    finally:
+        own_cluster.kubectl("delete", "-f", "-", input=text)
+    assert [live(own_cluster, each) for each in policies] == [None] * 4
 
 
 def test_it_may_do_all_that_its_roles_say(account: Account) -> None:

@@ -28,8 +28,9 @@ def table() -> str:
             f"Measured on {seen['date']} with Kubernetes {seen['kubernetes']}, {sum(total.values())} annotated pods as their "
             f"authors sent them. Of the {sum(outputs.values())} pods that came out of the webhook the policy accepts "
             f"{outputs.get('both accept', 0)} and refuses {outputs.get('policy refuses', 0)}; the other "
-            f"{outputs.get('Kubernetes refuses', 0)} Kubernetes itself does not create here: a RuntimeClass, "
-            "which is not there, and an ephemeral container.",
+            f"{outputs.get('Kubernetes refuses', 0)} Kubernetes itself does not create here, and says why:",
+            "",
+            *(f"- `{name}`: `{words}`" for name, words in seen["outputs that Kubernetes refuses"].items()),
             "",
             head,
             "| --- | --- | --- | --- | --- | --- |",

@@ -1,4 +1,4 @@
-"""One cluster and one registered webhook for the whole run, and scenarios that have theirs to themselves."""
+"""One cluster and one registered webhook for the whole run, one with the policy alone, and scenarios that have their own."""
 
 import json
 import subprocess
@@ -12,6 +12,7 @@ from tests.cluster.binaries import binaries, cert_manager, installers, may_skip
 from tests.cluster.building import build_for
 from tests.cluster.cluster import Cluster
 from tests.cluster.play import Figures
+from tests.cluster.policy import POLICY, Guarded, guarded, rendered
 from tests.cluster.tied import Tied
 from tests.cluster.webhook import Webhook
 
@@ -26,6 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     build_for(session, "cluster", binaries)
+    build_for(session, "alone", binaries)
+    build_for(session, "alone", installers)  # the policy comes out of the chart
     build_for(session, "scenario", binaries)
     build_for(session, "scenario", installers)
     build_for(session, "scenario", cert_manager)
@@ -42,6 +45,20 @@ def webhook(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with Webhook(tmp_path_factory.mktemp("webhook")) as running:
         cluster.register(running.url, running.ca_pem)
         yield running
+
+
+@pytest.fixture(scope="package")  # gone before other packages start clusters of their own
+def alone() -> Iterator[Cluster]:
+    """A cluster in which no webhook of ours is registered."""
+    with Cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def guard(alone: Cluster) -> Iterator[Guarded]:
+    """The policy under its own name, for one namespace there; whoever takes it away makes another, under another name."""
+    with guarded(alone, rendered(), POLICY) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

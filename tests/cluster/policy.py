@@ -30,9 +30,11 @@ FIGURES: Final = ROOT / "docs" / "policy.json"
 FOLLOWED: Final = ("cpu_step", "whole_cpus", "allow_user_namespaces")  # the settings that are the policy's as well
 POLICIES: Final = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 BINDINGS: Final = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
+POLICY: Final = "dpdk-webhook"  # as the chart names it
 LABEL: Final = "policy"
 DENIED: Final = " denied request: "
 ALONE: Final = "Kubernetes refuses"
+REFUSED: Final = "outputs that Kubernetes refuses"
 Judgement: TypeAlias = Literal["both accept", "both refuse", "policy accepts", "policy refuses"]
 Documents: TypeAlias = list[dict[str, Any]]
 
@@ -75,10 +77,15 @@ class Guarded(NamedTuple):
         """By a dry run."""
         return creation(self.cluster, self.name, pod)
 
-    def stored(self, pod: Pod) -> Pod | None:
-        """The pod as the API server has it before the policy is asked: None where it refuses the pod by itself."""
+    def stored(self, pod: Pod) -> Pod | str:
+        """The pod as the API server has it before the policy is asked: its own words where it refuses the pod by itself."""
         answer = creation(self.cluster, self.free, pod)
-        return answer.body if answer.status == httpx.codes.CREATED else None
+        if answer.status == httpx.codes.CREATED:
+            return answer.body
+        if answer.status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            raise AssertionError(answer)
+        message: str = answer.body["message"]
+        return message.partition(": ")[2]  # behind 'Pod "fwd" is invalid: '
 
 
 def creation(cluster: Cluster, namespace: str, pod: Pod) -> Answer:
@@ -151,13 +158,13 @@ class Judged(NamedTuple):
         return "both accept" if self.refusal is None else "policy refuses"
 
 
-Results: TypeAlias = dict[str, Judged | None]  # by the case's name; None where Kubernetes itself refuses
+Results: TypeAlias = dict[str, Judged | str]  # by the case's name; its own words where Kubernetes itself refuses
 
 
-def judged(case: Case, pod: Pod, guard: Guarded) -> Judged | None:
+def judged(case: Case, pod: Pod, guard: Guarded) -> Judged | str:
     stored = guard.stored(pod)
-    if stored is None:
-        return None
+    if isinstance(stored, str):
+        return stored
     return Judged(violations(stored, settings=case.site), reason(guard.create(pod)))
 
 
@@ -188,26 +195,31 @@ def left(broken: list[str]) -> list[str]:
 
 
 def figures(sent: Results, came_out: Results) -> dict[str, Any]:
-    """Counts by the cases' folder, and each case in which policy and oracle differ."""
+    """Counts by the cases' folder, each case in which policy and oracle differ, and each output that is no pod here."""
     table: dict[str, Counter[str]] = {}
     differing: dict[str, list[str]] = {}
     for name, each in sent.items():
-        verdict = ALONE if each is None else each.judgement
+        verdict = _verdict(each)
         table.setdefault(name.partition("/")[0], Counter())[verdict] += 1
-        if each is not None and verdict == "policy accepts":
+        if isinstance(each, Judged) and verdict == "policy accepts":
             differing.setdefault("; ".join(left(each.broken)), []).append(name)
-    outputs = Counter(ALONE if each is None else each.judgement for each in came_out.values())
+    outputs = Counter(map(_verdict, came_out.values()))
     return {
         "rules": {folder: dict(sorted(counts.items())) for folder, counts in sorted(table.items())},
         "outputs": dict(sorted(outputs.items())),
+        REFUSED: {name: each for name, each in sorted(came_out.items()) if isinstance(each, str)},
         "policy accepts": {codes: sorted(names) for codes, names in sorted(differing.items())},
         "policy refuses": refused_for_nothing(sent) + refused_for_nothing(came_out),
     }
 
 
+def _verdict(each: Judged | str) -> str:
+    return each.judgement if isinstance(each, Judged) else ALONE
+
+
 def refused_for_nothing(results: Results) -> list[str]:
     """The cases that keep the promise, and that the policy refuses."""
-    return sorted(name for name, each in results.items() if each is not None and each.judgement == "policy refuses")
+    return sorted(name for name, each in results.items() if isinstance(each, Judged) and each.judgement == "policy refuses")
 
 
 def main() -> None:

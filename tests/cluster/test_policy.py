@@ -1,12 +1,10 @@
 """The final check without any webhook: what it refuses and in which words, what it lets through, and when it says nothing."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.cluster.cluster import Cluster
-from tests.cluster.policy import Guarded, guarded, reason, rendered
+from tests.cluster.policy import Guarded, reason
 from tests.oracle.minimal import (
     ABSENT,
     APP,
@@ -30,23 +28,8 @@ from tests.oracle.minimal import (
     volume,
 )
 
-POLICY = "dpdk-webhook"
-RESIZABLE = (1, 33)
 POD_RESOURCES = (1, 34)
 USER_NAMESPACES = (1, 33)
-
-
-@pytest.fixture(scope="module")
-def alone() -> Iterator[Cluster]:
-    """A cluster in which no webhook of ours is registered."""
-    with Cluster() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def guard(alone: Cluster) -> Iterator[Guarded]:
-    with guarded(alone, rendered(), POLICY) as found:
-        yield found
 
 
 def two(**fields: Any) -> Changes:

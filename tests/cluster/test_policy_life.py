@@ -2,14 +2,25 @@
 
 import copy
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.cluster.cluster import Cluster
-from tests.cluster.policy import BINDINGS, HOLLOW, LABEL, POLICIES, ROOT, Guarded, guarded, reason, rendered, type_checked
+from tests.cluster.policy import (
+    BINDINGS,
+    HOLLOW,
+    LABEL,
+    POLICIES,
+    POLICY,
+    ROOT,
+    Guarded,
+    guarded,
+    reason,
+    rendered,
+    type_checked,
+)
 from tests.cluster.tied import until
 from tests.oracle.minimal import (
     NOTES,
@@ -21,28 +32,12 @@ from tests.oracle.minimal import (
     volume,
 )
 
-POLICY = "dpdk-webhook"
 RESIZABLE = (1, 33)
-POD_RESOURCES = (1, 34)
-USER_NAMESPACES = (1, 33)
-
-
-@pytest.fixture(scope="module")
-def alone() -> Iterator[Cluster]:
-    """A cluster in which no webhook of ours is registered."""
-    with Cluster() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
 def documentation() -> str:
     return (ROOT / "docs" / "policy.md").read_text()
-
-
-@pytest.fixture(scope="module")
-def guard(alone: Cluster) -> Iterator[Guarded]:
-    with guarded(alone, rendered(), POLICY) as found:
-        yield found
 
 
 HOSTILE: list[Any] = [

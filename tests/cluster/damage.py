@@ -222,7 +222,7 @@ def broken(figures: Figures) -> list[str]:
         for figure in NEVER:
             if part.get(figure) and not (figure == "failed" and part["costs"]):
                 problems.append(f"{name}: {figure} is {part[figure]}")
-        if not part["creates"]:
+        if part.get("creates") == 0:
             problems.append(f"{name}: no pod was created")
     return problems
 

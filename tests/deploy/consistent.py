@@ -299,6 +299,10 @@ def _bound(here: Installation) -> Iterator[str]:
     bound = [each["spec"]["paramRef"] for each in here.named("ValidatingAdmissionPolicyBinding") if "paramRef" in each["spec"]]
     if held != ([[f"{kind.lower()}s" for kind in CONFIGURATIONS]] if here.named("ClusterRole") else []):
         yield f"the account may write what no policy looks at: {held}"
+    for matched in (spec["matchConstraints"] for _, spec in _policies(here) if "paramKind" in spec):
+        places = [each["values"] for each in matched["namespaceSelector"]["matchExpressions"]]
+        if places != [[here.namespace]] or matched["resourceRules"][1]["resources"] != ["secrets"]:
+            yield f"the account may write any Secret: only those in {places} are looked at"
     if [{key: ref[key] for key in account} for ref in bound] != [account] * len(held):
         yield f"the account is {account}, and held is {bound}"
     for account in here.named("ServiceAccount"):

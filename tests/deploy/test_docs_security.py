@@ -3,7 +3,7 @@
 import base64
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import httpx
@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from certs.cluster import Clock
+from certs.rotate import KEYS
 from scripts.manifests import DEPLOY
 from tests.cluster.cluster import Cluster
 from tests.cluster.placed import ENTRIES, Place, kept, placed
@@ -25,22 +26,47 @@ def _entry(**fields: Any) -> dict[str, Any]:
     return {"webhooks": [{"name": FIRST, **fields}]}
 
 
+METADATA: Final = "change nothing of the metadata"
+BUNDLE: Final = "change the caBundle of an entry, and nothing else of it"
+NUMBER: Final = "change the caBundle of an entry, and neither add nor remove one"
+CERTIFICATES: Final = "write certificates and their keys into an Opaque Secret, and nothing else"
+JSON: Final = {"Content-Type": "application/json"}
+FORBIDDEN: Final = httpx.codes.UNPROCESSABLE_ENTITY
 # whatever a thief might write into a configuration, as strategic merge patches; and of what it is said that it may not be
 THEFTS: Final = {
-    "be asked about everything": (_entry(rules=[EVERYTHING]), "nothing else of it"),
-    "be asked himself": (_entry(clientConfig={"service": None, "url": "https://thief.example.com"}), "nothing else of it"),
-    "have another Service asked": (_entry(clientConfig={"service": {"namespace": "default"}}), "nothing else of it"),
-    "have every pod sent": (_entry(matchConditions=[{"$patch": "replace"}]), "nothing else of it"),
-    "leave namespaces out": (_entry(namespaceSelector={"matchLabels": {"a": "b"}}), "nothing else of it"),
-    "choose objects": (_entry(objectSelector={"matchLabels": {"a": "b"}}), "nothing else of it"),
-    "stop creates": (_entry(failurePolicy="Fail"), "nothing else of it"),
-    "hold creates up": (_entry(timeoutSeconds=30), "nothing else of it"),
-    "be asked twice": (_entry(reinvocationPolicy="IfNeeded"), "nothing else of it"),
-    "take an entry out": (_entry(**{"$patch": "delete"}), "neither add nor remove one"),
-    "have it collected as garbage": ({"metadata": {"ownerReferences": [OWNER]}}, "nothing of the metadata"),
-    "keep it from being deleted": ({"metadata": {"finalizers": ["thief.example.com/mine"]}}, "nothing of the metadata"),
-    "have an injector write there": ({"metadata": {"annotations": {"a": "b"}}}, "nothing of the metadata"),
-    "label it": ({"metadata": {"labels": {"a": "b"}}}, "nothing of the metadata"),
+    "be asked about everything": (_entry(rules=[EVERYTHING]), BUNDLE),
+    "be asked himself": (_entry(clientConfig={"service": None, "url": "https://thief.example.com"}), BUNDLE),
+    "have another Service asked": (_entry(clientConfig={"service": {"namespace": "default"}}), BUNDLE),
+    "have every pod sent": (_entry(matchConditions=[{"$patch": "replace"}]), BUNDLE),
+    "leave namespaces out": (_entry(namespaceSelector={"matchLabels": {"a": "b"}}), BUNDLE),
+    "choose objects": (_entry(objectSelector={"matchLabels": {"a": "b"}}), BUNDLE),
+    "stop creates": (_entry(failurePolicy="Fail"), BUNDLE),
+    "hold creates up": (_entry(timeoutSeconds=30), BUNDLE),
+    "be asked twice": (_entry(reinvocationPolicy="IfNeeded"), BUNDLE),
+    "take an entry out": (_entry(**{"$patch": "delete"}), NUMBER),
+    "have it collected as garbage": ({"metadata": {"ownerReferences": [OWNER]}}, METADATA),
+    "keep it from being deleted": ({"metadata": {"finalizers": ["thief.example.com/mine"]}}, METADATA),
+    "have an injector write there": ({"metadata": {"annotations": {"a": "b"}}}, METADATA),
+    "label it": ({"metadata": {"labels": {"a": "b"}}}, METADATA),
+}
+HELM: Final = {"owner": "helm", "name": "dpdk-webhook", "status": "deployed", "version": "99"}
+TOKEN: Final = "kubernetes.io/service-account-token"  # noqa: S105 - a type
+DEFAULT: Final = {"kubernetes.io/service-account.name": "default"}
+# and into a Secret: the webhook's, of which these are the fields that are changed, or one of his own
+CHANGED: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
+    "be a release of Helm's": ({"metadata": {"labels": HELM}}, METADATA),
+    "have hooks run": ({"data": {"release": "AA=="}}, CERTIFICATES),
+    "have hooks run, by what is no base64": ({"stringData": {"release": "x"}}, CERTIFICATES),
+    "have it stay as it is": ({"immutable": True}, CERTIFICATES),
+    "have it collected as garbage": ({"metadata": {"ownerReferences": [OWNER]}}, METADATA),
+    "keep it from being deleted": ({"metadata": {"finalizers": ["thief.example.com/mine"]}}, METADATA),
+}
+MADE: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
+    "be a release of Helm's": ({"type": "helm.sh/release.v1", "metadata": {"name": "x", "labels": HELM}}, METADATA),
+    "be one of that type": ({"type": "helm.sh/release.v1", "metadata": {"name": "x"}}, CERTIFICATES),
+    "have hooks run": ({"metadata": {"name": "x"}, "data": {"release": "AA=="}}, CERTIFICATES),
+    "get the token of another account": ({"type": TOKEN, "metadata": {"name": "x", "annotations": DEFAULT}}, CERTIFICATES),
+    "have it stay as it is": ({"metadata": {"name": "x"}, "immutable": True}, CERTIFICATES),
 }
 
 
@@ -70,20 +96,45 @@ def _patched(place: Place, account: httpx.Client, patch: dict[str, Any]) -> http
     return account.patch(path, json=patch)
 
 
+def _written(place: Place, account: httpx.Client, fields: dict[str, Any]) -> httpx.Response:
+    """The webhook's Secret, with these fields changed, by a dry run."""
+    path = f"{_secrets(place)}/{place.names.secret}"
+    found = account.get(path).raise_for_status().json()
+    changed = found | fields | {"metadata": found["metadata"] | fields.get("metadata", {})}
+    changed["data"] = found.get("data", {}) | fields.get("data", {})
+    return account.put(f"{path}?dryRun=All", json=changed, headers=JSON)
+
+
+def _made(place: Place, account: httpx.Client, secret: dict[str, Any]) -> httpx.Response:
+    """Another Secret, by a dry run."""
+    return account.post(f"{_secrets(place)}?dryRun=All", json=secret, headers=JSON)
+
+
+def _secrets(place: Place) -> str:
+    return f"/api/v1/namespaces/{place.names.namespace}/secrets"
+
+
 @pytest.fixture(scope="module")
 def held(place: Place, account: httpx.Client) -> Iterator[None]:
     """deploy/overlays/self/accountpolicy.yaml, for this namespace's account."""
     for patch, _ in THEFTS.values():
         assert _patched(place, account, patch).status_code == httpx.codes.OK, "RBAC alone stops none of them"
+    empty = {"metadata": {"name": place.names.secret}}
+    assert place.cluster.api("POST", _secrets(place), empty).status == httpx.codes.CREATED
+    for fields, _ in CHANGED.values():
+        assert _written(place, account, fields).status_code == httpx.codes.OK
+    for secret, _ in MADE.values():
+        assert _made(place, account, secret).status_code == httpx.codes.CREATED
     documents = list(yaml.safe_load_all((DEPLOY / "overlays/self/accountpolicy.yaml").read_text()))
-    documents[0]["spec"]["matchConstraints"]["resourceRules"][0]["resourceNames"] = [place.names.configuration]
+    matched = documents[0]["spec"]["matchConstraints"]
+    matched["resourceRules"][0]["resourceNames"] = [place.names.configuration]
+    matched["namespaceSelector"]["matchExpressions"][0]["values"] = [place.names.namespace]
     documents[1]["spec"]["paramRef"]["namespace"] = place.names.namespace
     policy = yaml.safe_dump_all(documents)
     place.cluster.kubectl("apply", "--validate=strict", "-f", "-", input=policy)
     try:
         patch = THEFTS["be asked himself"][0]
-        forbidden = httpx.codes.UNPROCESSABLE_ENTITY
-        until(lambda: _patched(place, account, patch).status_code == forbidden, seconds=20, waiting_for="the policy")
+        until(lambda: _patched(place, account, patch).status_code == FORBIDDEN, seconds=20, waiting_for="the policy")
         yield
     finally:
         place.cluster.kubectl("delete", "-f", "-", input=policy)
@@ -93,9 +144,33 @@ def held(place: Place, account: httpx.Client) -> Iterator[None]:
 @pytest.mark.usefixtures("held")
 def test_the_account_is_held_to_the_ca_bundle(place: Place, account: httpx.Client, aim: str) -> None:
     patch, sentence = THEFTS[aim]
-    answer = _patched(place, account, patch)
-    assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY
-    assert answer.json()["message"].endswith(f"the webhook's account may change the caBundle of an entry, and {sentence}")
+    _assert_denied(_patched(place, account, patch), sentence)
+
+
+@pytest.mark.parametrize("aim", CHANGED)
+@pytest.mark.usefixtures("held")
+def test_and_in_its_secret_to_certificates(place: Place, account: httpx.Client, aim: str) -> None:
+    fields, sentence = CHANGED[aim]
+    _assert_denied(_written(place, account, fields), sentence)
+
+
+@pytest.mark.parametrize("aim", MADE)
+@pytest.mark.usefixtures("held")
+def test_and_in_others_that_it_makes(place: Place, account: httpx.Client, aim: str) -> None:
+    secret, sentence = MADE[aim]
+    _assert_denied(_made(place, account, secret), sentence)
+
+
+def _assert_denied(answer: httpx.Response, sentence: str) -> None:
+    assert answer.status_code == FORBIDDEN, answer.text
+    assert answer.json()["message"].endswith(f"the webhook's account may {sentence}")
+
+
+@pytest.mark.usefixtures("held")
+def test_its_own_secret_it_may_write_and_make(place: Place, account: httpx.Client) -> None:
+    new = dict.fromkeys(KEYS, "AA==")
+    assert _written(place, account, {"data": new}).status_code == httpx.codes.OK
+    assert _made(place, account, {"metadata": {"name": "x"}, "data": new}).status_code == httpx.codes.CREATED
 
 
 @pytest.mark.usefixtures("held")
@@ -108,6 +183,7 @@ def test_everybody_else_may_do_what_he_could_before(place: Place) -> None:
 
 @pytest.mark.usefixtures("held")
 def test_certificates_are_issued_and_trusted_under_it(place: Place) -> None:
+    place.cluster.api("DELETE", f"{_secrets(place)}/{place.names.secret}")  # so that it makes one, and then writes it
     with kept(place, Clock(), place.directory / "dpdk-webhook.kubeconfig") as reports:
         assert reports[-1].matches
     assert len(place.bundles()) == 1

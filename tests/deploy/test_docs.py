@@ -51,7 +51,8 @@ WAYS = (CHECKOUT, REGISTRY, OVERLAY, CERT_MANAGER, OPENSHIFT, FILES, ARCHIVE)
 ON_INSTALL = (NAMESPACE, *WAYS, DRY, CHECK, OFF, BACK, UNINSTALL)
 BY_HELM, BY_KUSTOMIZE, ROLLBACK = "helm upgrade", "kubectl rollout status", "helm rollback"
 LEFTOVERS, ANEW, OLD = "rolebinding/dpdk-webhook", "helm install edge", "kubectl delete deployment"
-ON_UPGRADE = (BY_HELM, BY_KUSTOMIZE, ROLLBACK, LEFTOVERS, ANEW, OLD)
+ISSUING, ISSUED = "kubectl delete certificates", "kubectl delete secret"
+ON_UPGRADE = (BY_HELM, BY_KUSTOMIZE, ROLLBACK, LEFTOVERS, ISSUING, ISSUED, ANEW, OLD)
 ELSEWHERE = "port-forward"
 ON_CERTIFICATES = (DRY, ELSEWHERE)
 NAMES_OF_YOUR_OWN = "namePrefix: edge-"
@@ -182,7 +183,7 @@ def test_an_upgrade_by_tag_of_what_was_installed_by_digest_says_so(admin: Admin)
     ):
         assert f"`{part}`" in TEXTS[UPGRADE]
         admin.does(by_tag.replace("--set image.tag=0.1.0", part))
-        assert _container(admin)["image"] == f"registry.example.com/owner/dpdk-webhook{image}"
+        assert _container(admin)["image"] == f"inside.example.com/dpdk-webhook{image}"
 
 
 def test_from_a_registry_the_same_commands_name_the_chart_there(admin: Admin) -> None:
@@ -217,7 +218,7 @@ def _container(admin: Admin) -> dict[str, Any]:
     [
         (REGISTRY, "self", "registry.example.com/owner/dpdk-webhook:0.1.0"),
         (OPENSHIFT, "openshift", "registry.example.com/owner/dpdk-webhook:0.1.0"),
-        (ARCHIVE, "self", f"registry.example.com/owner/dpdk-webhook@{DIGEST}"),
+        (ARCHIVE, "self", f"inside.example.com/dpdk-webhook@{DIGEST}"),
     ],
 )
 def test_the_other_ways_by_helm(admin: Admin, part: str, mode: str, image: str) -> None:
@@ -314,6 +315,36 @@ def test_from_the_installation_by_kustomize_to_its_end(admin: Admin) -> None:
     admin.waits_until_created()
     assert admin.left() == []
     assert "`kubectl delete -k my`" in TEXTS[INSTALL]
+
+
+@pytest.mark.parametrize("installer", ["helm", "kustomize"])
+def test_what_stays_of_cert_manager_is_what_the_page_deletes(admin: Admin, installer: str) -> None:
+    certificate_manager = "certificates.cert-manager.io,issuers.cert-manager.io"
+    kustomization = admin.directory / "my" / "kustomization.yaml"
+    if installer == "helm":
+        admin.reads(INSTALL, NAMESPACE)
+        admin.reads(INSTALL, CERT_MANAGER)
+    else:
+        admin.does(block(INSTALL, OVERLAY).partition("kubectl")[0])
+        kustomization.write_text(kustomization.read_text().replace("overlays/self", "overlays/cert-manager"))
+        admin.reads(UPGRADE, BY_KUSTOMIZE)
+    # cert-manager itself isn't here: it would fill these
+    named = admin.does("kubectl get certificates.cert-manager.io -n dpdk-webhook -o jsonpath='{.items[*].spec.secretName}'")
+    assert len(named.split()) == 2
+    admin.does("".join(f"kubectl create secret generic {name} -n dpdk-webhook\n" for name in named.split()))
+    if installer == "helm":
+        admin.does(block(UPGRADE, BY_HELM).replace("--wait", "--set certificates.mode=self"))
+    else:
+        kustomization.write_text(kustomization.read_text().replace("overlays/cert-manager", "overlays/self"))
+        admin.reads(UPGRADE, BY_KUSTOMIZE)
+    stayed = admin.does(f"kubectl get {certificate_manager} -n dpdk-webhook -o name").split()
+    assert len(stayed) == (4 if installer == "kustomize" else 0)
+    admin.reads(UPGRADE, ISSUING)
+    assert admin.does(f"kubectl get {certificate_manager} -n dpdk-webhook -o name") == ""
+    kept = "kubectl get secret -n dpdk-webhook --field-selector type=Opaque -o name"
+    assert set(admin.does(kept).split()) >= {f"secret/{name}" for name in named.split()}
+    admin.reads(UPGRADE, ISSUED)
+    assert admin.does(kept).split() == ["secret/dpdk-webhook-tls"]
 
 
 def test_a_deployment_of_before_the_chart_is_in_the_way_until_it_is_deleted(admin: Admin) -> None:

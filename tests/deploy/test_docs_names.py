@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.deploy.docs import INSTALL, PAGES, ROOT, SECURITY, TEXTS, prose
+from tests.deploy.docs import INSTALL, PAGES, ROOT, SECURITY, TEXTS, block, prose
 from webhook.settings import Settings
 
 VALUES: Final = yaml.safe_load((ROOT / "deploy" / "chart" / "values.yaml").read_text())
@@ -117,6 +117,23 @@ def test_every_setting_and_every_target_of_make_that_is_named_is_there(page: str
             tests = re.findall(rf"`{name}`\s+in\s+`([^`]+)`", TEXTS[page])
             is_setting = found[1] in Settings.model_fields or found[1].startswith("dpdk_webhook_")
             assert is_setting or f"def {found[1]}(" in "".join((ROOT / test).read_text() for test in tests), name
+
+
+def test_an_archive_is_pushed_to_where_it_is_installed_from_and_its_digest_kept() -> None:
+    part = (ROOT / "docs" / "image.md").read_text().partition("\n## Without a network\n")[2].partition("\n## ")[0]
+    pushes = re.findall(r"^\| (\w+) \|.*\| `(.*?)`.*\|$", part, re.MULTILINE)
+    assert [program for program, _ in pushes] == ["skopeo", "buildah", "podman", "docker"]
+    (registry,) = re.findall(r"--set image\.registry=(\S+) --set image\.digest=", block(INSTALL, "helm package"))
+    for program, command in pushes:
+        assert command.split()[-1].removeprefix("docker://") == f"{registry}/{VALUES['image']['repository']}:0.1.0"
+        assert (" --digestfile digest " in command) == (program != "docker"), "docker push prints it"
+    assert 'DIGEST="$(cat digest)"' in part
+
+
+def test_the_first_page_makes_the_namespace_with_its_label_too() -> None:
+    first = (ROOT / "README.md").read_text()
+    assert f"```sh\n{block(INSTALL, 'kubectl create namespace')}helm install" in first
+    assert "--create-namespace" not in first + "".join(TEXTS.values())
 
 
 def test_every_threat_of_the_list_has_its_section() -> None:

@@ -1,7 +1,9 @@
 """The workflows: by actionlint, built from its Go module, and by what it does not look at."""
 
+import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,47 @@ def test_no_checkout_keeps_its_token(workflow: Path) -> None:
     assert [step for step in checkouts if step.get("with") != {"persist-credentials": False}] == []
 
 
+VERSIONED = ("pyproject.toml", "deploy/chart/Chart.yaml", "CHANGELOG.md")
+
+
+def test_package_chart_and_image_have_one_version() -> None:
+    chart = yaml.safe_load((ROOT / "deploy" / "chart" / "Chart.yaml").read_text())
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert (chart["version"], chart["appVersion"]) == (version, version)
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "other"),
+    [
+        ("CHANGELOG.md", "## [1.2.3]", "## [Unreleased]"),
+        ("pyproject.toml", 'version = "1.2.3"', 'version = "1.2.4"'),
+        ("deploy/chart/Chart.yaml", "version: 1.2.3", "version: 1.2.4"),
+        ("deploy/chart/Chart.yaml", "appVersion: 1.2.3", "appVersion: 1.2.4"),
+    ],
+)
+def test_a_tag_is_refused_that_one_place_does_not_have(tmp_path: Path, file: str, line: str, other: str) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for name in VERSIONED:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        text = (ROOT / name).read_text().replace("## [Unreleased]", f"## [Unreleased]\n\n## [{version}]", 1)
+        (tmp_path / name).write_text(text.replace(version, "1.2.3"))
+    assert _passes(tmp_path, "v1.2.3")
+    assert not _passes(tmp_path, "v1.2.30")
+    text = (tmp_path / file).read_text()
+    assert f"\n{line}" in text
+    (tmp_path / file).write_text(text.replace(f"\n{line}", f"\n{other}"))
+    assert not _passes(tmp_path, "v1.2.3")
+
+
+def _passes(directory: Path, tag: str) -> bool:
+    """Whether the step that compares the versions lets this tag through, run as the workflow's shell runs it."""
+    steps = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())["jobs"]["test"]["steps"]
+    [script] = [step["run"] for step in steps if "GITHUB_REF_NAME" in step.get("run", "")]
+    environment = {"PATH": os.environ["PATH"], "GITHUB_REF_NAME": tag, "REGISTRY": "registry.example.com"}
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+    return subprocess.run(command, cwd=directory, env=environment, check=False).returncode == 0
+
+
 def test_the_digest_that_is_signed_is_that_of_what_was_pushed() -> None:
     """The step gives that of its last output; two differ where names do, which the attestations of what was built hold."""
     workflow = ROOT / ".github" / "workflows" / "release.yml"
@@ -115,6 +158,7 @@ def test_a_release_is_made_of_images_that_are_named_by_digest() -> None:
     assert pinned.fullmatch(steps["docker/setup-qemu-action"]["image"])
     base = "${{ steps.base.outputs.name }}@${{ steps.base.outputs.digest }}"
     build = steps["docker/build-push-action"]
+    assert build["sbom"] is False, "BuildKit would fetch what makes it, by a tag"
     assert f"PYTHON_IMAGE={base}" in build["build-args"].splitlines()
     assert "org.opencontainers.image.base.digest=${{ steps.base.outputs.digest }}" in build["labels"].splitlines()
     assert workflow["jobs"]["image"]["outputs"]["base"] == base

@@ -195,6 +195,15 @@ def test_settings_that_can_not_be_used_are_a_line_each(tmp_path: Path, command: 
     )
 
 
+@pytest.mark.parametrize("command", [("check", "-f", "-"), ("mutate", "-f", "-"), ("serve",), ("explain",)])
+def test_no_option_may_be_shortened(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """The chart refuses --config in extraArgs, and can't know every prefix of it."""
+    given = "--hel" if command == ("explain",) else f"--conf={tmp_path / 'none.yaml'}"
+    status, stdout, stderr = _run(*command, given)
+    assert (status, stdout) == (2, "")
+    assert stderr.endswith(f"dpdk-webhook: error: unrecognized arguments: {given}\n")
+
+
 def test_settings_of_the_site_hold(tmp_path: Path) -> None:
     config = tmp_path / "settings.yaml"
     config.write_text("cpu_step: 4\n")

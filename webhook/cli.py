@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -43,8 +44,15 @@ def _name() -> str:
     return "kubectl dpdk" if Path(sys.argv[0]).name == "kubectl-dpdk" else "dpdk-webhook"
 
 
+class _Unabbreviated(argparse.ArgumentParser):
+    """Nor do its commands take a part of an option's name: the chart, which refuses --config, can't know each of them."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given, allow_abbrev=False)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=_name(), description='Pods that say dpdk: "true" run DPDK properly.')
+    parser = _Unabbreviated(prog=_name(), description='Pods that say dpdk: "true" run DPDK properly.')
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="answer the API server's admission reviews")

@@ -37,7 +37,7 @@ CHOICES: Final[Mapping[str, tuple[Values, ...]]] = {
     "place": (
         {},
         {
-            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "nodeSelector": {"zone": "a"},
             "tolerations": [{"operator": "Exists"}],
             "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}},
             "topologySpreadConstraints": [],

@@ -51,9 +51,14 @@ def _held(here: Installation, kind: str) -> Object:
     return found
 
 
+def _matched(here: Installation) -> Object:
+    matched: Object = _held(here, "ValidatingAdmissionPolicy")["spec"]["matchConstraints"]
+    return matched
+
+
 def _rule(here: Installation) -> Object:
-    rules: list[Object] = _held(here, "ValidatingAdmissionPolicy")["spec"]["matchConstraints"]["resourceRules"]
-    return rules[0]
+    rule: Object = _matched(here)["resourceRules"][0]
+    return rule
 
 
 def _certificate(here: Installation, name: str) -> Object:
@@ -122,11 +127,13 @@ DAMAGES: list[tuple[str, str, Damage]] = [
     ("files", "the policy has no binding", lambda h: _drop(h, "ValidatingAdmissionPolicyBinding")),
     ("self", "what no policy looks at", lambda h: _rule(h)["resources"].pop()),
     ("self", "and held is", lambda h: _held(h, "ValidatingAdmissionPolicyBinding")["spec"]["paramRef"].update(name="x")),
+    ("self", "may write any Secret", lambda h: _matched(h)["namespaceSelector"]["matchExpressions"][0].update(values=["x"])),
+    ("self", "may write any Secret", lambda h: _matched(h)["resourceRules"][1].update(resources=["pods"])),
     ("self", "held to the caBundle in [['x']]", lambda h: _rule(h).update(resourceNames=["x"])),
     ("self", "and held is", lambda h: _held(h, "ValidatingAdmissionPolicyBinding")["spec"]["paramRef"].update(namespace="x")),
     ("self", "account x is made", lambda h: h.one("ServiceAccount")["metadata"].update(name="x")),
     ("self", "of 2 replicas 2 must stay", lambda h: h.one("PodDisruptionBudget")["spec"].update(minAvailable=2)),
-    ("self", "has not one of", lambda h: h.one("PodDisruptionBudget")["spec"].update(maxUnavailable=1)),
+    ("self", "has not one of", lambda h: h.one("PodDisruptionBudget")["spec"].update(minAvailable=1)),
     # certificates of others
     ("self", "asks openshift for its caBundle", lambda h: _config(h)["metadata"].update(annotations={OPENSHIFT: "true"})),
     ("openshift", "is given a caBundle by None", lambda h: _config(h)["metadata"]["annotations"].clear()),

@@ -1,12 +1,13 @@
 """Whatever is chosen together, the objects fit each other, and the replicas would start with the settings that they get."""
 
+import re
 from typing import Any
 
 import pytest
 
 from tests.deploy.consistent import Installation, problems
 from tests.deploy.matrix import CHOICES, RELEASES, Row, rows, title, values
-from tests.deploy.rendered import Installers, Object, by_key, read
+from tests.deploy.rendered import ENABLED, MODES, Installers, Object, by_key, read
 from webhook.settings import PREFIX, load
 
 ROWS = rows()
@@ -44,7 +45,7 @@ def _seen(here: Installation) -> dict[str, int]:
         "image": 1 if here.container["image"].startswith("registry.") else 2 * ("@sha256:" in here.container["image"]),
         "replicas": {2: 0, 1: 1, 3: 2, 5: 3}[here.one("Deployment")["spec"]["replicas"]],
         "account": int(account == "runner"),
-        "place": 1 if "nodeSelector" in pod else 2 * (pod["topologySpreadConstraints"][0]["maxSkew"] == 2),
+        "place": 1 if "zone" in pod["nodeSelector"] else 2 * (pod["topologySpreadConstraints"][0]["maxSkew"] == 2),
         "network": 1 if pod.get("hostNetwork") else 2 * (pod.get("dnsPolicy") == "Default"),
         "labels": int(labels.get("team") == "b"),
         "webhook": 1 if failure == {"Ignore"} else 2 * (further == ["not-exempt"]),
@@ -67,9 +68,14 @@ def test_every_two_choices_meet() -> None:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
+        ({}, {"maxUnavailable": 1}),
+        ({"replicaCount": 1}, {"maxUnavailable": 1}),
+        ({"podDisruptionBudget": {"maxUnavailable": "1%"}}, {"maxUnavailable": "1%"}),  # rounded up: one
         ({"podDisruptionBudget": {"minAvailable": 1}}, {"minAvailable": 1}),
-        ({"podDisruptionBudget": {"maxUnavailable": 0}}, {"maxUnavailable": 0}),
+        ({"podDisruptionBudget": {"minAvailable": 0}}, {"minAvailable": 0}),
         ({"podDisruptionBudget": {"minAvailable": "50%"}}, {"minAvailable": "50%"}),
+        ({"replicaCount": 4, "podDisruptionBudget": {"minAvailable": "75%"}}, {"minAvailable": "75%"}),
+        ({"replicaCount": 0, "podDisruptionBudget": {"minAvailable": 1}}, {"minAvailable": 1}),  # nothing to drain
     ],
 )
 def test_a_budget_says_one_thing(installers: Installers, values: dict[str, Any], expected: Object) -> None:
@@ -77,8 +83,55 @@ def test_a_budget_says_one_thing(installers: Installers, values: dict[str, Any],
     assert {key: spec[key] for key in ("minAvailable", "maxUnavailable") if key in spec} == expected
 
 
-def test_of_one_replica_no_budget_forbids_the_drain(installers: Installers) -> None:
-    assert Installation(read(installers.helm({"replicaCount": 1}))).named("PodDisruptionBudget") == []
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"kubernetes.io/os": "linux"}),
+        ({"zone": "a"}, {"kubernetes.io/os": "linux", "zone": "a"}),
+        ({"kubernetes.io/os": None}, None),
+    ],
+)
+def test_replicas_run_on_linux_unless_the_site_says_otherwise(
+    installers: Installers, given: dict[str, str | None], expected: dict[str, str] | None
+) -> None:
+    assert Installation(read(installers.helm({"nodeSelector": given}))).pod.get("nodeSelector") == expected
+
+
+@pytest.mark.parametrize("selector", [{"matchLabels": {"team": "a"}}, {"matchExpressions": []}, {}])
+def test_pods_that_are_named_to_spread_by_are_left_as_they_are(installers: Installers, selector: Object) -> None:
+    spread = {"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
+    given = [spread | {"labelSelector": selector}, spread]
+    here = Installation(read(installers.helm({"topologySpreadConstraints": given})))
+    own = {"matchLabels": here.one("Service")["spec"]["selector"]}
+    assert here.pod["topologySpreadConstraints"] == [spread | {"labelSelector": selector}, spread | {"labelSelector": own}]
+
+
+@pytest.mark.parametrize("full", ["true", "null", "y"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_name_stays_a_text_whatever_yaml_takes_it_for(installers: Installers, mode: str, full: str) -> None:
+    """Go's YAML and Python's don't take the same words for texts, so none may stand without quotation marks."""
+    names = {
+        "fullnameOverride": full,
+        "serviceAccount": {"name": "123"},
+        "priorityClassName": "0x7b",
+        "certificates": {
+            "mode": mode,
+            "secretName": "1e3",
+            "certManager": {"issuerRef": {"name": "456", "kind": "No", "group": "1.5"}},
+        },
+    }
+    text = installers.helm({**ENABLED, **names})
+    bare = "|".join(map(re.escape, (full, "123", "0x7b", "1e3", "456", "No", "1.5")))
+    assert re.findall(rf"^ *(?:- )?(?:(?:\w*[nN]ame|value|kind|group): )?(?:{bare})(?: #.*)?$", text, re.MULTILINE) == []
+    objects = read(text)
+    assert problems(objects) == []
+    here = Installation(objects)
+    assert here.one("Service")["metadata"]["name"] == full
+    assert (here.pod["serviceAccountName"], here.pod["priorityClassName"]) == ("123", "0x7b")
+    if mode == "cert-manager":
+        (certificate,) = here.named("Certificate")
+        assert certificate["spec"]["issuerRef"] == {"name": "456", "kind": "No", "group": "1.5"}
+        assert certificate["spec"]["secretName"] == "1e3"
 
 
 def test_what_a_site_adds_takes_no_guard_away(installers: Installers) -> None:

@@ -52,6 +52,20 @@ app.kubernetes.io/version: {{ (last .).Chart.AppVersion | quote }}
 {{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ default .Chart.AppVersion .Values.image.tag }}{{ end }}
 {{- end }}
 
+{{- /* A number without an exponent, or a percentage in quotation marks. */ -}}
+{{- define "dpdk-webhook.amount" -}}
+{{- if kindIs "string" . }}{{ quote . }}{{ else }}{{ int . }}{{ end }}
+{{- end }}
+
+{{- /* How many replicas that is. Of a budget's percentages Kubernetes rounds up both: (list "50%" .) */ -}}
+{{- define "dpdk-webhook.ofReplicas" -}}
+{{- if kindIs "string" (first .) }}
+{{- div (add (mul (trimSuffix "%" (first .) | int) (int (last .).Values.replicaCount)) 99) 100 }}
+{{- else }}
+{{- int (first .) }}
+{{- end }}
+{{- end }}
+
 {{- define "dpdk-webhook.tlsPort" -}}
 {{ int (default 8443 .Values.settings.tls_port) }}
 {{- end }}
@@ -127,10 +141,10 @@ annotations:
 {{- define "dpdk-webhook.clientConfig" -}}
 service:
   namespace: {{ (last .).Release.Namespace | quote }}
-  name: {{ include "dpdk-webhook.fullname" (last .) }}
+  name: {{ include "dpdk-webhook.fullname" (last .) | quote }}
   path: {{ first . }}
 {{- with (last .).Values.certificates.caBundle }}
-caBundle: {{ b64enc . }}
+caBundle: {{ b64enc . | quote }}
 {{- end }}
 {{- end }}
 

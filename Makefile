@@ -26,7 +26,7 @@ run: $(VENV)/ready ## throwaway certificates, the server, a review of an example
 
 test: $(VENV)/ready ## the whole suite, a real kube-apiserver included; test-versions: on the oldest and newest one
 	@$(BIN)/python -m tests.cluster.binaries
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-versions: test-1.30 test-1.37 # only the tests that meet a kube-apiserver, which is built from its Go module the first time
 

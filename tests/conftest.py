@@ -1,8 +1,8 @@
 """How long hypothesis searches, and that it never fails for a slow machine's sake; a server for each module that wants one.
 
-With `-n 3 --dist loadgroup`, as `make test` has it, whatever measures a server runs in one process, one test after the other
-as without, and all other tests beside it, giving way: those that ask one cluster what becomes of a pod, those that install or
-build the image, and then whatever meets nobody.
+With `-n 2 --dist loadgroup`, as `make test` has it, whatever meets a server runs in one process, one test after the other as
+without, and all other tests beside it, giving way. Those that install, build the image or have the API server judge the golden
+cases measure no time and are among them.
 """
 
 import os
@@ -22,11 +22,8 @@ settings.register_profile("home", settings.get_profile("ci"), derandomize=False)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 SERVERS = pytest.mark.xdist_group("servers")
-# one after the other too: there is memory for so many clusters
-REVIEWS = pytest.mark.xdist_group("reviews")
-INSTALLS = pytest.mark.xdist_group("installs")
-INSTALLING = ("tests.deploy.", "tests.image.", "tests.cluster.test_policy")
-MEASURED = ("tests.cluster.test_lagging", "tests.cluster.test_latency")
+INSTALLS = pytest.mark.xdist_group("installs")  # one after the other too: there is memory for so many clusters
+PATIENT = ("tests.deploy.", "tests.image.", "tests.cluster.test_policy", "tests.cluster.test_cases")
 MEET = ("tests.serving", "tests.cluster", "tests.monitoring", "scripts.throwaway", "bench.")
 
 
@@ -34,11 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
-        name = item.module.__name__
-        if name.startswith(INSTALLING) and name != "tests.cluster.test_policies":
+        if item.module.__name__.startswith(PATIENT) and item.module.__name__ != "tests.cluster.test_policies":
             item.add_marker(INSTALLS)
-        elif name.startswith("tests.cluster.") and "scenario" not in item.fixturenames and name not in MEASURED:
-            item.add_marker(REVIEWS)
         elif _meets_a_server(item.module):
             item.add_marker(SERVERS)
 

@@ -163,7 +163,7 @@ def test_without_the_one_of_which_no_request_is_seen_the_policy_is_refused(both:
         cluster.api("PUT", right.path, right.role)
     until(lambda: _may(both.installer, question), seconds=10, waiting_for="its return")
     assert refused.returncode == 1
-    assert 'does not have "get" permission for all groups, versions and resources' in refused.stderr
+    assert '"get" permission' in refused.stderr  # in words that change from version to version
 
 
 def test_what_is_made_besides_if_it_is_switched_on_is_named(installers: Installers) -> None:

@@ -1,8 +1,7 @@
 """How long hypothesis searches, and that it never fails for a slow machine's sake; a server for each module that wants one.
 
 With `-n 2 --dist loadgroup`, as `make test` has it, whatever meets a server runs in one process, one test after the other as
-without, and all other tests beside it, giving way. Those that install, build the image or have the API server judge the golden
-cases measure no time and are among them.
+without, and all other tests beside it, giving way. Those that install, or build the image, measure no time and are among them.
 """
 
 import os
@@ -23,7 +22,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 SERVERS = pytest.mark.xdist_group("servers")
 INSTALLS = pytest.mark.xdist_group("installs")  # one after the other too: there is memory for so many clusters
-PATIENT = ("tests.deploy.", "tests.image.", "tests.cluster.test_policy", "tests.cluster.test_cases")
+PATIENT = ("tests.deploy.", "tests.image.", "tests.cluster.test_policy")
 MEET = ("tests.serving", "tests.cluster", "tests.monitoring", "scripts.throwaway", "bench.")
 
 

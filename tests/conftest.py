@@ -5,6 +5,7 @@ without, and all other tests beside it, giving way. Those that install, or build
 """
 
 import os
+import signal
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -15,6 +16,8 @@ from scripts import throwaway
 from scripts.throwaway import Certificates
 from tests.serving import Server, serving
 
+# A shell that starts the suite in the background has it ignore Ctrl-C, and so would all that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # CI repeats the same cases each time, so that a failure there is the change's and can be had again at home
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("home", settings.get_profile("ci"), derandomize=False)
